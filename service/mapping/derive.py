@@ -1,0 +1,147 @@
+"""Derives the form of a case from the plans of a mapping set: a field exists because a row reads it, or because it is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.case import form
+from service.issues import Issue, Origin
+from service.mapping.source import problem
+from service.mapping.spec import FieldRef, Row, Spec
+from service.mapping.tree import Node, Plan
+
+ANY_JSON = form.Scalar("ignored", {}, "not read by any row")
+
+
+@dataclass
+class Slot:
+    """A form under construction: a scalar, or an object that still grows."""
+
+    scalar: form.Node | None = None
+    fields: dict[str, Slot] = field(default_factory=dict)
+    is_list: bool = False
+    is_item: bool = False  # named by `each`: there or not as a whole
+    required: bool = False
+    origin: Origin = Origin("")
+    element: str = ""
+    requires: dict[str, set[str]] = field(default_factory=dict)
+    exclusive: set[tuple[str, str]] = field(default_factory=set)
+
+    def descend(self, name: str, *, is_list: bool = False) -> Slot:
+        slot = self.fields.setdefault(name, Slot())
+        slot.is_list = slot.is_list or is_list
+        return slot
+
+    def freeze(self) -> form.Node:
+        node: form.Node
+        if self.scalar is not None:
+            node = self.scalar
+        else:
+            node = form.Object(
+                {name: form.Field(slot.freeze(), slot.needed, slot.origin, slot.element) for name, slot in self.fields.items()},
+                {name: tuple(sorted(others)) for name, others in sorted(self.requires.items())},
+                tuple(sorted(self.exclusive)),
+            )
+        return form.ListOf(node) if self.is_list else node
+
+    @property
+    def needed(self) -> bool:
+        """Whether the field must be there: it is required itself, or it is an object that holds something required."""
+        return self.required or (not self.is_list and not self.is_item and any(slot.needed for slot in self.fields.values()))
+
+
+def derive_form(spec: Spec, plans: Sequence[Plan]) -> tuple[form.Object, list[Issue]]:
+    """The form of the whole record, and what the row files contradict each other in."""
+    root, issues = Slot(), []
+    for plan in plans:
+        slot = root
+        for step in plan.file.each:
+            slot = slot.descend(step.removesuffix("[]"), is_list=step.endswith("[]"))
+            slot.is_item = True
+            if not slot.origin.file:
+                slot.origin, slot.element = plan.file.origin, plan.resource
+        issues += _add_rows(slot, plan)
+    for name, reason in spec.ignored.items():
+        if name in root.fields:
+            issues.append(problem("mapping-ignored", f"'{name}' is ignored and mapped", "remove it from `ignored`", name.origin))
+        root.fields[str(name)] = Slot(ANY_JSON, origin=reason.origin)
+    frozen = root.freeze()
+    assert isinstance(frozen, form.Object)
+    return frozen, issues
+
+
+def _add_rows(slot: Slot, plan: Plan) -> Iterable[Issue]:
+    for leaf in plan.root.leaves():
+        row = leaf.row
+        if row is None or row.derived or leaf.bound is None:
+            continue
+        for ref, node in zip([ref for ref in row.fields if not ref.up], leaf.bound.forms, strict=False):
+            issue = _add_field(slot, ref, node, row, f"{plan.resource}.{leaf.path}")
+            if issue:
+                yield issue
+        _add_companions(slot, row)
+    yield from _add_rules(slot, plan)
+
+
+def _add_field(slot: Slot, ref: FieldRef, node: form.Node, row: Row, element: str) -> Issue | None:
+    for name in ref.path[:-1]:
+        slot = slot.descend(name, is_list=ref.many == (name,))
+        slot.origin = slot.origin if slot.origin.file else row.origin
+    last = slot.fields.get(ref.path[-1])
+    if last is not None:
+        return problem("mapping-field-twice", f"the field '{ref.name}' is read twice", "use another field, or '=' for a row that only writes", row.origin)
+    slot.fields[ref.path[-1]] = Slot(node, is_list=ref.many == ref.path, required=ref.required, origin=row.origin, element=element)
+    return None
+
+
+def _add_companions(slot: Slot, row: Row) -> None:
+    """Fields of one row come together: value with unit; a comparator only beside them."""
+    refs = [ref for ref in row.fields if not ref.up]
+    home = _home(slot, refs[0])
+    names = [ref.path[-1] for ref in refs]
+    firm = [ref.path[-1] for ref in refs if not ref.optional]
+    for name in names:
+        others = {other for other in firm if other != name}
+        if others:
+            home.requires.setdefault(name, set()).update(others)
+
+
+def _add_rules(slot: Slot, plan: Plan) -> Iterable[Issue]:
+    for name, others in plan.file.requires.items():
+        for word in (name, *others):
+            if word not in slot.fields:
+                yield problem("mapping-requires", f"there is no field '{word}'", f"known: {', '.join(slot.fields)}", word.origin)
+        slot.requires.setdefault(str(name), set()).update(str(other) for other in others)
+    for word in plan.file.key:
+        if word not in slot.fields:
+            yield problem("mapping-key-field", f"there is no field '{word}'", f"known: {', '.join(slot.fields)}", word.origin)
+    _exclude(slot, plan.root)
+
+
+def _exclude(slot: Slot, node: Node) -> None:
+    """Two forms of one choice element: at most one of their fields may be present."""
+    by_choice: dict[str, list[FieldRef]] = {}
+    for child in node.children:
+        if child.row and child.row.fields and child.declared.endswith("[x]"):
+            by_choice.setdefault(child.declared, []).append(child.row.fields[0])
+        _exclude(slot, child)
+    for refs in by_choice.values():
+        for position, one in enumerate(refs):
+            for other in refs[position + 1 :]:
+                _home(slot, one).exclusive.add((one.path[-1], other.path[-1]))
+
+
+def _home(slot: Slot, ref: FieldRef) -> Slot:
+    for name in ref.path[:-1]:
+        slot = slot.fields[name]
+    return slot
+
+
+def describe(record_form: form.Object) -> list[dict[str, Any]]:
+    """Every field with its pointer, what it takes and the element it reaches: the rows of a reference page."""
+    return [
+        {"field": pointer, "takes": getattr(one.node, "says", ""), "required": one.required, "element": one.element}
+        for pointer, one in form.walk(record_form)
+    ]

@@ -1,0 +1,254 @@
+"""Resources back to the record that they came from; proved by writing that record again and comparing.
+
+What the form cannot hold (a resource of no row file, an element that no row reads, a value that changed on the way) is an
+issue with its FHIRPath expression. Nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping as MappingABC, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.issues import Issue
+from service.mapping.compiled import Kind, Mapping
+from service.mapping.scope import Entry, Scope
+from service.mapping.to_fhir import Mapped, Record, Resource, to_resources
+from service.mapping.tree import Node
+
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
+# What servers set by themselves and no record holds: http://hl7.org/fhir/R4/resource.html#Meta
+_SERVER_META = ("versionId", "lastUpdated", "source")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A resource with its fullUrl and its expression in the bundle ("Bundle.entry[3].resource")."""
+
+    resource: Resource
+    full_url: str
+    expression: str
+
+
+@dataclass
+class _Reading:
+    mapping: Mapping
+    scope: Scope
+    issues: list[Issue] = field(default_factory=list)
+    sources: dict[int, Located] = field(default_factory=dict)  # id(item) → where it was read
+    items: dict[str, Entry] = field(default_factory=dict)  # fullUrl → entry
+
+    def report(self, code: str, rule: str, text: str, expression: str, **more: Any) -> None:
+        self.issues.append(Issue("error", code, rule, text, expression=expression, **more))
+
+
+def to_record(resources: Sequence[Located], mapping: Mapping, key: bytes) -> tuple[Record | None, list[Issue]]:
+    """The record that these resources hold, and what it could not hold. None where there is no patient to start from.
+
+    `key` only saves work: under another deployment's key the same record comes back, its identities set aside.
+    """
+    reading = _Reading(mapping, Scope(mapping.spec.items, anchors=frozenset(mapping.spec.anchors)))
+    found = _sort(resources, reading)
+    patients = found.get("", [])
+    if len(patients) != 1:
+        text = f"expected the resources of one patient, found {len(patients)} Patient resources that this set writes"
+        reading.report("not-found", "bundle-patient", text, "Bundle.entry", fix="convert one patient at a time")
+        return None, reading.issues
+    record: Record = {}
+    for kind in mapping.kinds:
+        _read_kind(kind, found.get(kind.section, []), record, reading)
+    if not reading.issues:
+        reading.issues += _compare(record, reading, key)
+    return record, reading.issues
+
+
+def _sort(resources: Sequence[Located], reading: _Reading) -> dict[str, list[Located]]:
+    """Resources by section. One that no row file, or more than one, would have written is an issue."""
+    found: dict[str, list[Located]] = {}
+    for located in resources:
+        plan = reading.mapping.dispatcher.find(located.resource)
+        if plan is None:
+            kind = located.resource.get("resourceType")
+            text = f"no row file of '{reading.mapping.name}' writes such a {kind if isinstance(kind, str) else 'resource'}"
+            fix = "add a row file or a term to the mapping set, or take the resource out of the bundle"
+            reading.report("not-supported", "bundle-unmapped-resource", text, located.expression, fix=fix)
+        else:
+            found.setdefault(plan.section, []).append(located)
+            entry = Entry(plan.section, plan.resource, {}, None, located.full_url)
+            reading.items[located.full_url] = entry
+            reading.scope.by_url[located.full_url] = entry
+            _take_id(entry, located.resource, reading.mapping.spec.items)
+    return found
+
+
+def _take_id(entry: Entry, resource: Resource, system: str) -> None:
+    """The item's own id, read ahead of all else: other resources refer to it wherever they stand in the bundle."""
+    identifiers = resource.get("identifier")
+    for identifier in identifiers if isinstance(identifiers, list) else ():
+        if isinstance(identifier, dict) and identifier.get("system") == system and "value" in identifier:
+            entry.item["id"] = identifier["value"]
+
+
+def _read_kind(kind: Kind, found: list[Located], record: Record, reading: _Reading) -> None:
+    for located in found:
+        entry = reading.items[located.full_url]
+        try:
+            above = _above(kind, located.resource, record, reading)
+            item = kind.read(located.resource, above, reading.scope)
+        except UNREADABLE as error:
+            reading.issues += _explain(kind, located, reading, error)
+            continue
+        if kind.section == "":
+            record.update(item)
+            item = record
+        else:
+            _attach(kind, item, above, located, reading)
+        entry.item = item
+        reading.sources[id(item)] = located
+
+
+def _above(kind: Kind, resource: Resource, record: Record, reading: _Reading) -> dict[str, Any]:
+    """The item that the item of this resource stands in: the record, or the one that its -> parent row refers to."""
+    if not kind.plan.parent:
+        return record
+    link = next(leaf for leaf in kind.plan.root.leaves() if leaf.row and leaf.row.link == "parent")
+    held = resource[link.name]
+    reference = (held[0] if isinstance(held, list) else held)["reference"]
+    entry = reading.items.get(reference)
+    if entry is None or entry.section != kind.plan.parent:
+        raise ValueError(f"{link.name} leads to no {kind.plan.parent} of this bundle")
+    return entry.item
+
+
+def _attach(kind: Kind, item: dict[str, Any], above: dict[str, Any], located: Located, reading: _Reading) -> None:
+    if kind.is_list:
+        above.setdefault(kind.name, []).append(item)
+    elif kind.name in above:
+        text = f"a second resource for '{kind.name}', which the form holds once"
+        reading.report("duplicate", "bundle-second", text, located.expression, origin=kind.plan.file.origin)
+    else:
+        above[kind.name] = item
+
+
+def _explain(kind: Kind, located: Located, reading: _Reading, error: Exception) -> Iterator[Issue]:
+    """Which rows fail, each tried by itself; where none does, the resource has not the shape of its type."""
+    failed = False
+    for leaf in kind.plan.root.leaves():
+        if leaf.row is None or leaf.bound is None or leaf.row.derived or leaf.bound.merging:
+            continue
+        for expression, value in _values(leaf, located):
+            try:
+                leaf.bound.to_case(value, reading.scope)
+            except UNREADABLE as one:
+                failed = True
+                text = str(one) if type(one) is ValueError else "not the shape that FHIR R4 gives this element"
+                fix = "see the row for what it reads, and the code table for its terms"
+                yield Issue("error", "value", "bundle-value", text, fix=fix, expression=expression, origin=leaf.row.origin)
+    if not failed:
+        text = str(error) if type(error) is ValueError else f"not the shape that FHIR R4 gives a {kind.resource}"
+        yield Issue("error", "structure", "bundle-shape", text, expression=located.expression, origin=kind.plan.file.origin)
+
+
+def _values(leaf: Node, located: Located) -> Iterator[tuple[str, Any]]:
+    """The values at a leaf's path in the resource, with their expressions."""
+    here: list[tuple[str, Any]] = [(located.expression, located.resource)]
+    for step in leaf.path.split("."):
+        nearer: list[tuple[str, Any]] = []
+        for expression, value in here:
+            held = value.get(step) if isinstance(value, dict) else None
+            if isinstance(held, list):
+                nearer += [(f"{expression}.{step}[{index}]", one) for index, one in enumerate(held)]
+            elif held is not None:
+                nearer.append((f"{expression}.{step}", held))
+        here = nearer
+    return iter(here)
+
+
+# --- the proof --------------------------------------------------------------------------------------------------------
+
+
+def _compare(record: Record, reading: _Reading, key: bytes) -> list[Issue]:
+    """Writes the record again and compares each resource with the one that was read."""
+    refused = reading.mapping.accepts.is_valid(record) is False
+    if refused:
+        text = "what these resources hold is no record that the form accepts"
+        return [*_form_errors(record, reading), Issue("error", "invariant", "bundle-form", text, expression="Bundle")]
+    mapped, issues = to_resources(record, reading.mapping, key)
+    if mapped is None:
+        return issues
+    urls = _urls(mapped, reading)
+    out: list[Issue] = []
+    for entry, ours in zip(mapped.entries, mapped.resources, strict=True):
+        theirs = reading.sources[id(entry.item)]
+        if ours != theirs.resource:
+            out += _differences(ours, theirs.resource, theirs.expression, _Same(urls, reading.mapping.spec.identifier))
+    return out
+
+
+def _form_errors(record: Record, reading: _Reading) -> Iterator[Issue]:
+    for error in reading.mapping.accepts.iter_errors(record):
+        pointer = "".join(f"/{step}" for step in error.instance_path)
+        yield Issue("error", "invariant", "bundle-form", "the form does not accept what was read here", pointer=pointer)
+
+
+def _urls(mapped: Mapped, reading: _Reading) -> dict[str, str]:
+    """Our fullUrl of each item → the one under which the bundle has it."""
+    return {entry.full_url: reading.sources[id(entry.item)].full_url for entry in mapped.entries}
+
+
+@dataclass(frozen=True)
+class _Same:
+    """What counts as equal although it is spelled otherwise: references by their target, identities, what servers set."""
+
+    urls: MappingABC[str, str]
+    identifier: str
+
+    def ignores(self, path: str, name: str) -> bool:
+        return (path == "" and name == "id") or (path == "meta" and name in _SERVER_META)
+
+
+def _differences(ours: Any, theirs: Any, expression: str, same: _Same, path: str = "") -> Iterator[Issue]:
+    if ours == theirs:
+        return
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        yield from _object_differences(ours, theirs, expression, same, path)
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differences(one, other, f"{expression}[{index}]", same, path)
+    else:
+        yield _lost(expression)
+
+
+def _object_differences(ours: Resource, theirs: Resource, expression: str, same: _Same, path: str) -> Iterator[Issue]:
+    if ours.get("system") == theirs.get("system") == same.identifier and path == "identifier":
+        return
+    for name in sorted(ours.keys() | theirs.keys()):
+        if same.ignores(path, name):
+            continue
+        here = f"{expression}.{name}"
+        inner = f"{path}.{name}" if path else name
+        if name == "reference" and same.urls.get(str(ours.get(name))) == theirs.get(name):
+            continue
+        if name not in ours:
+            if not _only_ignored(theirs[name], inner, same):
+                yield _lost(here)
+        elif name not in theirs:
+            if not _only_ignored(ours[name], inner, same):
+                yield _lost(here)
+        else:
+            yield from _differences(ours[name], theirs[name], here, same, inner)
+
+
+def _only_ignored(value: Any, path: str, same: _Same) -> bool:
+    return isinstance(value, dict) and bool(value) and all(same.ignores(path, name) for name in value)
+
+
+def _lost(expression: str) -> Issue:
+    return Issue(
+        "error",
+        "not-supported",
+        "bundle-unmapped-element",
+        "the record cannot hold this as it stands: converting the record again would not give it back",
+        fix="map the element, or accept that it stays behind",
+        expression=expression,
+    )

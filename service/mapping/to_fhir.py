@@ -1,0 +1,173 @@
+"""Item by item from a record to its resources, by the generated functions; what goes wrong is explained afterwards, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from service.issues import Issue
+from service.mapping.compiled import Kind, Mapping
+from service.mapping.converters import CONVERTERS
+from service.mapping.identity import identity
+from service.mapping.scope import Entry, Scope
+from service.mapping.spec import FieldRef
+from service.mapping.tree import Node
+
+Record = dict[str, Any]
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """The resources of one record, each beside the entry that it came from, in the order of the mapping set."""
+
+    entries: list[Entry]
+    resources: list[Resource]
+    scope: Scope
+
+
+def to_resources(record: Record, mapping: Mapping, key: bytes) -> tuple[Mapped | None, list[Issue]]:
+    """The resources of a record that the form accepts, or None with the issues: unknown ids, impossible dates, collisions.
+
+    Pure: the same record, mapping set and key give the same resources, byte for byte.
+    """
+    scope = Scope(mapping.spec.items, anchors=frozenset(mapping.spec.anchors))
+    entries, issues = _enter(record, mapping, key, scope)
+    if issues:
+        return None, issues
+    resources: list[Resource] = []
+    try:
+        for kind, found in entries:
+            for entry in found:
+                resources.append(_write(kind, entry, scope))
+    except ValueError:
+        return None, list(_explain(entries, scope))
+    return Mapped([entry for _kind, found in entries for entry in found], resources, scope), []
+
+
+def _write(kind: Kind, entry: Entry, scope: Scope) -> Resource:
+    above = entry.parent
+    if above is None:
+        return kind.write(entry.item, None, entry.full_url[9:], "", scope)
+    return kind.write(entry.item, above.item, entry.full_url[9:], above.full_url, scope)
+
+
+def _enter(record: Record, mapping: Mapping, key: bytes, scope: Scope) -> tuple[list[tuple[Kind, list[Entry]]], list[Issue]]:
+    """Every item of the record with its identity; ids and identities that two items share are issues."""
+    case = record[mapping.case_field]
+    root = Entry("", "Patient", record, None, "urn:uuid:" + identity(key, case, "", "", ()))
+    scope.patient_url = root.full_url
+    scope.by_url[root.full_url] = root
+    found: dict[str, list[Entry]] = {"": [root]}
+    issues: list[Issue] = []
+    for kind in mapping.kinds[1:]:
+        found[kind.section] = here = []
+        for above in found[kind.plan.parent]:
+            for entry in _items(kind, above):
+                fields = entry.item
+                values = [fields.get(name) for name in kind.key]
+                url = "urn:uuid:" + identity(key, case, kind.section, above.full_url, values)
+                entry.full_url = url
+                if url in scope.by_url:
+                    issues.append(_collision(kind, entry, scope.by_url[url]))
+                scope.by_url[url] = entry
+                if "id" in fields and scope.items.setdefault(fields["id"], entry) is not entry:
+                    issues.append(_same_id(entry, scope.items[fields["id"]]))
+                here.append(entry)
+    return [(kind, found[kind.section]) for kind in mapping.kinds], issues
+
+
+def _items(kind: Kind, above: Entry) -> Iterator[Entry]:
+    held = above.item.get(kind.name)
+    if held is None:
+        return
+    if kind.is_list:
+        for index, item in enumerate(held):
+            yield Entry(kind.section, kind.resource, item, above, "", (kind.name, index))
+    else:
+        yield Entry(kind.section, kind.resource, held, above, "", (kind.name, -1))
+
+
+def _collision(kind: Kind, entry: Entry, other: Entry) -> Issue:
+    return Issue(
+        "error",
+        "duplicate",
+        "case-same-identity",
+        f"this item and {other.pointer} are the same in all fields that tell items apart ({', '.join(kind.key)})",
+        fix="remove one of them, or give them different values in one of these fields",
+        pointer=entry.pointer,
+        origin=kind.plan.file.origin,
+    )
+
+
+def _same_id(entry: Entry, other: Entry) -> Issue:
+    text = f"this id is also that of {other.pointer}"
+    return Issue("error", "duplicate", "case-same-id", text, fix="give each item its own id", pointer=entry.pointer + "/id")
+
+
+# --- explaining -------------------------------------------------------------------------------------------------------
+
+
+def _explain(entries: list[tuple[Kind, list[Entry]]], scope: Scope) -> Iterator[Issue]:
+    """Runs each row of each item by itself, and says of every one that fails where it stands."""
+    for kind, found in entries:
+        for entry in found:
+            for leaf in kind.plan.root.leaves():
+                yield from _explain_row(kind, entry, leaf, scope)
+
+
+def _explain_row(kind: Kind, entry: Entry, leaf: Node, scope: Scope) -> Iterator[Issue]:
+    row, bound = leaf.row, leaf.bound
+    if row is None or bound is None or row.derived:
+        return
+    for place, values in _values(entry, row.fields):
+        if all(value is None for value in values):
+            continue
+        try:
+            _run(leaf, values, scope)
+        except ValueError as error:
+            yield Issue(
+                "error",
+                "value",
+                "case-" + (row.use.converter if row.use else "value"),
+                str(error),
+                fix="see the form of this field: casebridge mappings show",
+                pointer=f"{entry.pointer}/{place}",
+                expression=f"{kind.resource}.{leaf.path}",
+                origin=row.origin,
+            )
+
+
+def _run(leaf: Node, values: list[Any], scope: Scope) -> None:
+    bound = leaf.bound
+    assert bound is not None and leaf.row is not None and leaf.row.use is not None
+    if bound.merging:
+        bound.to_fhir({}, leaf.name, *_pad(values, leaf), scope)
+    elif not bound.identity:
+        bound.to_fhir(*_pad(values, leaf), scope)
+
+
+def _pad(values: list[Any], leaf: Node) -> list[Any]:
+    assert leaf.row is not None and leaf.row.use is not None
+    wanted = CONVERTERS[leaf.row.use.converter].fields[1]
+    return (values + [None] * wanted)[:wanted]
+
+
+def _values(entry: Entry, fields: tuple[FieldRef, ...]) -> Iterator[tuple[str, list[Any]]]:
+    """The values of a row's fields with the place of the first; once for each element where the field is a list."""
+    first = fields[0]
+    if not first.many:
+        yield "/".join(first.path), [_get(entry, ref) for ref in fields]
+        return
+    for index, element in enumerate(entry.item.get(first.many[0]) or ()):
+        rest = first.path[1:]
+        place = "/".join((first.many[0], str(index), *rest))
+        yield place, [element.get(ref.path[1]) if ref.path[1:] else element for ref in fields]
+
+
+def _get(entry: Entry, ref: FieldRef) -> Any:
+    value: Any = entry.parent.item if ref.up and entry.parent else entry.item
+    for step in ref.path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
