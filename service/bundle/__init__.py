@@ -1,0 +1,1 @@
+"""Bundles: building them from resources, and reading resources out of them."""
