@@ -21,3 +21,7 @@ class UnreadableInput(CasebridgeError):
 
 class MappingInvalid(CasebridgeError):
     """A mapping set does not load. Its author mends the files that the issues name; nothing can be converted with it."""
+
+
+class Usage(CasebridgeError):
+    """A name, path or setting that the caller gave does not exist or makes no sense. Exit code 2, HTTP 404 or 400."""

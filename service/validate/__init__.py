@@ -1,0 +1,1 @@
+"""Validation. So far: the typed models of fhir.resources, as a second reader of what is produced."""

@@ -1,0 +1,113 @@
+"""Settings from the environment, read by the command and the service only; and the two places on disk that they name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.errors import CasebridgeError, Usage
+from service.issues import Issue
+
+DEFAULT_SET = "myeloma"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the shipped sets."""
+
+    home: Path
+    key: bytes | None
+    mappings: Path
+    max_bytes: int = 20_000_000
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES."""
+    home = environment.get("CASEBRIDGE_HOME")
+    key = environment.get("CASEBRIDGE_KEY")
+    shipped = environment.get("CASEBRIDGE_MAPPINGS")
+    return Settings(
+        home=Path(home) if home else _data_folder(environment),
+        key=key.encode() if key else None,
+        mappings=Path(shipped) if shipped else _shipped_mappings(),
+        max_bytes=_whole_number(environment, "CASEBRIDGE_MAX_BYTES", Settings.max_bytes),
+    )
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}=20000000, or unset it")
+        raise Usage([issue])
+    return int(text)
+
+
+def _shipped_mappings() -> Path:
+    """In the wheel the sets lie beside the code; in a checkout, beside the package."""
+    packaged = Path(__file__).parent / "_mappings"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "mappings"
+
+
+def _data_folder(environment: Mapping[str, str]) -> Path:
+    """The platform's folder for a user's application data."""
+    user = Path.home()
+    if sys.platform == "darwin":
+        return user / "Library" / "Application Support" / "casebridge"
+    if sys.platform == "win32":
+        return Path(environment.get("LOCALAPPDATA", user / "AppData" / "Local")) / "casebridge"
+    return Path(environment.get("XDG_DATA_HOME") or user / ".local" / "share") / "casebridge"
+
+
+def deployment_key(settings: Settings) -> bytes:
+    """The secret under which identities are made: CASEBRIDGE_KEY, else the file `key` in the home folder, made at first use.
+
+    The file is readable by its owner only. Raises CasebridgeError where it cannot be read or made.
+    """
+    if settings.key is not None:
+        return settings.key
+    path = settings.home / "key"
+    try:
+        if not path.exists():
+            _make_key(path)
+        return path.read_bytes().strip()
+    except OSError as error:
+        fix = "set CASEBRIDGE_KEY, or CASEBRIDGE_HOME to a folder that you may write to"
+        issue = Issue("fatal", "exception", "config-key", f"the deployment key cannot be read: {error.strerror}", fix=fix)
+        raise CasebridgeError([issue]) from None
+
+
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Written aside and linked into place: of two processes at the same moment one wins whole, and neither reads half a key.
+    aside = path.with_name(f"key.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+
+
+def find_mapping(settings: Settings, name: str) -> Path:
+    """The folder of a mapping set: a shipped one by its name, or any folder by its path. Raises Usage where there is none."""
+    shipped = settings.mappings / name
+    if "/" not in name and os.sep not in name and (shipped / "mapping.yaml").is_file():
+        return shipped
+    if (Path(name) / "mapping.yaml").is_file():
+        return Path(name)
+    known = ", ".join(list_mappings(settings)) or "none"
+    text = f"there is no mapping set of this name or path; shipped: {known}"
+    raise Usage([Issue("error", "not-found", "mapping-not-found", text, fix="see casebridge mappings list")])
+
+
+def list_mappings(settings: Settings) -> list[str]:
+    """The names of the shipped mapping sets."""
+    return sorted(path.parent.name for path in settings.mappings.glob("*/mapping.yaml"))
