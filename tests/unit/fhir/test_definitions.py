@@ -217,9 +217,7 @@ def test_the_nearest_name_is_offered(r4: Definitions, type_name: str, path: str,
     assert caught.value.nearest[0] == nearest
 
 
-@pytest.mark.parametrize(
-    "path", ["", "valueMoney", "status.value", "code.text.text", "component.zzz", "effective.start"]
-)
+@pytest.mark.parametrize("path", ["", "valueMoney", "status.value", "code.text.text", "component.zzz", "effective.start"])
 def test_unknown_elements(r4: Definitions, path: str) -> None:
     with pytest.raises(UnknownElement, match=f"Observation.{path}: "):
         r4.resolve("Observation", path)

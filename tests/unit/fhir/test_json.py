@@ -390,9 +390,7 @@ nearly_json = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(lambda parts
 
 
 @untimed
-@given(
-    st.binary(max_size=40) | nearly_json | st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass"))
-)
+@given(st.binary(max_size=40) | nearly_json | st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_no_bytes_at_all_get_more_than_a_value_or_a_refusal_and_both_paths_agree(text: bytes) -> None:
     assert outcome(text)
     assert outcome(FAST % text) == outcome(SLOW % text)
