@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import jsonschema_rs
@@ -21,6 +22,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.exceptions import SCHEMA
 
 from service.case.form import ListOf, Node, Object, Scalar, walk
+from service.case.schema import fragment
 from service.fhir.json import pointer as steps_of
 from service.issues import Issue, Origin
 
@@ -29,17 +31,20 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 # Longer texts are not compared with terms: no term is near them, and the comparison is quadratic.
 _LONGEST_COMPARED = 200
 _MOST_LISTED = 12
+# Of one list, and in all: more says nothing new, and costs the more the worse the record is.
+_MOST_EXPLAINED, _MOST_ISSUES = 100, 1000
 
 
 def explain(form: Object, record: Any) -> list[Issue]:
     """Everything that keeps `record` from the form, in document order, the missing fields of an object after its others.
 
     Empty exactly where the form's JSON Schema accepts the record. A missing field has the pointer where it would stand.
+    Of a list, the first hundred elements that are wrong are explained; in all, a thousand issues.
     """
     try:
         _checker(_Same(form)).load(record)
     except ValidationError as error:
-        return list(_walk(error.messages, _root(form, record)))
+        return list(islice(_walk(error.messages, _root(form, record)), _MOST_ISSUES))
     return []
 
 
@@ -185,12 +190,29 @@ class _Scalar(fields.Field[Any]):
 
 
 class _List(fields.List[Any]):
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+    """A list whose elements are looked into only where their schema refuses them, and only so far as anyone would read."""
+
+    def __init__(self, node: ListOf, **options: Any) -> None:
+        super().__init__(_field(node.item), **options)
+        self.accepts = jsonschema_rs.validator_for(fragment(node.item))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:  # noqa: ARG002  marshmallow's signature
         if not isinstance(value, list):
             raise ValidationError("case-type")
         if not value:
             raise ValidationError("case-empty-list")
-        return super()._deserialize(value, attr, data, **kwargs)
+        refused = (index for index, element in enumerate(value) if not self.accepts.is_valid(element))
+        errors = {index: self._errors(value[index], **kwargs) for index in islice(refused, _MOST_EXPLAINED)}
+        if errors:
+            raise ValidationError(errors)
+        return value
+
+    def _errors(self, element: Any, **kwargs: Any) -> Any:
+        try:
+            self.inner.deserialize(element, **kwargs)
+        except ValidationError as error:
+            return error.messages
+        raise AssertionError("the form refuses what its schema refuses")
 
 
 def _broken_rule(schema: Mapping[str, Any], value: Any) -> str:
@@ -209,7 +231,7 @@ def _field(node: Node, *, required: bool = False, name: str | None = None) -> fi
         "error_messages": {"required": "case-required", "null": "case-type"},
     }
     if isinstance(node, ListOf):
-        return _List(_field(node.item), **options)
+        return _List(node, **options)
     if isinstance(node, Object):
         return fields.Nested(_schema(node), **options)
     accepts = jsonschema_rs.validator_for(dict(node.schema))

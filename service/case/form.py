@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from service.issues import Origin
 
@@ -19,7 +19,7 @@ ITEM_ID = r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*"
 
 @dataclass(frozen=True)
 class Scalar:
-    """One JSON value. `schema` is its JSON Schema (type, enum, pattern, bounds); `kind` says what it means ("moment", "term", …)."""
+    """One JSON value: `schema` is its JSON Schema (type, enum, pattern, bounds), `kind` what it means ("moment", "term", …)."""
 
     kind: str
     schema: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Object:
     exclusive: tuple[tuple[str, str], ...] = ()
 
 
-Node = Union[Scalar, ListOf, Object]
+Node = Scalar | ListOf | Object
 
 
 @dataclass(frozen=True)

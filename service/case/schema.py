@@ -11,21 +11,22 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def json_schema(form: Node, *, url: str, title: str) -> dict[str, Any]:
     """The schema as a plain document (draft 2020-12)."""
-    return {"$schema": DIALECT, "$id": url, "title": title, **_schema(form)}
+    return {"$schema": DIALECT, "$id": url, "title": title, **fragment(form)}
 
 
-def _schema(node: Node) -> dict[str, Any]:
+def fragment(node: Node) -> dict[str, Any]:
+    """The schema of one node, without the heading of a document."""
     if isinstance(node, Scalar):
         return {**node.schema, "description": node.says}
     if isinstance(node, ListOf):
-        return {"type": "array", "minItems": 1, "items": _schema(node.item)}
+        return {"type": "array", "minItems": 1, "items": fragment(node.item)}
     return _object(node)
 
 
 def _object(node: Object) -> dict[str, Any]:
     out: dict[str, Any] = {
         "type": "object",
-        "properties": {name: _schema(field.node) for name, field in node.fields.items()},
+        "properties": {name: fragment(field.node) for name, field in node.fields.items()},
         "additionalProperties": False,
         "minProperties": 1,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,18 +11,21 @@ from typing import Any
 
 import jsonschema_rs
 
-from service.case.form import Object
+from service.case.form import ListOf, Object
+from service.case.form import Node as FormNode
 from service.case.schema import json_schema
 from service.errors import MappingInvalid
 from service.fhir import definitions
 from service.issues import Issue
+from service.mapping.cardinality import misfits
 from service.mapping.derive import derive_form
 from service.mapping.dispatch import Dispatcher, overlaps
 from service.mapping.emit import Read, Write, source_of_read, source_of_write
 from service.mapping.load import read_spec
+from service.mapping.readable import unreadable
 from service.mapping.source import problem
-from service.mapping.spec import Spec
-from service.mapping.tree import Plan, Planner
+from service.mapping.spec import Row, Spec
+from service.mapping.tree import Node, Plan, Planner
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Kind:
     name: str  # the field of the item above that holds the items; empty for the record itself
     is_list: bool
     key: tuple[str, ...]
+    link: str  # the property that refers to the item above; empty where there is none
+    has_id: bool  # whether items have an id, by which others name them
     write: Write
     read: Read
 
@@ -87,12 +93,17 @@ class Mapping:
 def load_mapping(root: Path) -> Mapping:
     """Loads, checks and compiles the mapping set in a folder. Raises MappingInvalid with everything that is wrong."""
     spec = read_spec(root)
-    planner = Planner(spec, definitions.load())
+    r4 = definitions.load()
+    planner = Planner(spec, r4)
     plans = [plan for file in spec.files if (plan := planner.plan(file))]
     if planner.issues:
         raise MappingInvalid(planner.issues)
+    issues = [issue for plan in plans for issue in (*misfits(plan.file, plan.root, spec, r4), *unreadable(plan.root))]
+    issues += _check_set(spec, plans)
+    if issues:
+        raise MappingInvalid(issues)
     form, issues = derive_form(spec, plans)
-    issues += [*overlaps(plans), *_check_set(spec, plans)]
+    issues += [*overlaps(plans), *_check_fields(spec, form, plans)]
     if issues:
         raise MappingInvalid(issues)
     return Mapping(spec, tuple(_kind(plan) for plan in plans), form, Dispatcher(plans))
@@ -107,6 +118,8 @@ def _kind(plan: Plan) -> Kind:
         name=last.removesuffix("[]"),
         is_list=last.endswith("[]"),
         key=tuple(str(name) for name in plan.file.key),
+        has_id=any(ref.path == ("id",) for row in plan.file.rows for ref in row.fields),
+        link=next((leaf.name for leaf in plan.root.leaves() if leaf.row and leaf.row.link == "parent"), ""),
         write=source_of_write(plan).function("write"),
         read=source_of_read(plan).function("read"),
     )
@@ -120,20 +133,83 @@ def _check_set(spec: Spec, plans: list[Plan]) -> list[Issue]:
         if plan.section and plan.parent not in seen:
             what = f"the items above ('{plan.parent or 'the record'}') have no row file before this one"
             issues.append(problem("mapping-order", what, "list it earlier under `resources`", plan.file.origin))
+        if plan.parent and not any(leaf.row and leaf.row.link == "parent" for leaf in plan.root.leaves()):
+            what = "no row refers to the item above, so that these could not be put back into it"
+            issues.append(problem("mapping-no-link", what, "add a row: element: -> parent", plan.file.origin))
         if plan.section in seen:
-            issues.append(problem("mapping-section", f"two row files take {plan.section}", "merge them", plan.file.origin))
+            issues.append(
+                problem("mapping-section", f"two row files take {plan.section or 'the record'}", "merge them", plan.file.origin)
+            )
         if plan.file.each and plan.file.each[-1].endswith("[]") and not plan.file.key:
             what = "items of a list need a key: the fields that tell two of them apart"
             issues.append(problem("mapping-key-missing", what, "add key: [field, …]", plan.file.origin))
         seen.add(plan.section)
     if not any(plan.section == "" and plan.resource == "Patient" and _names_case(plan) for plan in plans):
-        text = "no row file takes the record itself (each: .) as a Patient with identifier[…].value"
-        issues.append(problem("mapping-patient", text, "add one: the case is named there", spec.origin))
-    for name in spec.anchors:
-        if name not in seen:
-            issues.append(problem("mapping-anchor", f"there is no section '{name}'", "name a section of this set", name.origin))
+        text = "no row file takes the record itself (each: .) as a Patient with the case's name in identifier[…].value"
+        fix = "add one with the row identifier[case].value: case! (one field of the record, required)"
+        issues.append(problem("mapping-patient", text, fix, spec.origin))
+    unknown = [name for name in spec.anchors if name not in seen]
+    issues += [
+        problem("mapping-anchor", f"there is no section '{name}'", "name a section of this set", name.origin)
+        for name in unknown
+    ]
     return issues
 
 
 def _names_case(plan: Plan) -> bool:
-    return any(leaf.path == "identifier.value" and leaf.row for leaf in plan.root.leaves())
+    """Whether the record's number is the first thing that a patient's identifier carries, and always there."""
+    row = next((leaf.row for leaf in plan.root.leaves() if leaf.path == "identifier.value" and leaf.row), None)
+    return (
+        row is not None
+        and not row.derived
+        and row.fields[0].required
+        and len(row.fields[0].path) == 1
+        and not row.fields[0].many
+    )
+
+
+def _check_fields(spec: Spec, form: Object, plans: list[Plan]) -> Iterator[Issue]:
+    """What rows say of fields that other rows read: events, ids, and fields of the item above."""
+    rows = {plan.section: [(leaf, leaf.row) for leaf in plan.root.leaves() if leaf.row and leaf.row.use] for plan in plans}
+    by_id = {section for section, found in rows.items() if any(_is_id(leaf, row, spec) for leaf, row in found)}
+    for name in spec.anchors:
+        if name not in by_id or not any(_reads(row, "when", "moment", "date") for _leaf, row in rows[name]):
+            what = f"items of '{name}' cannot be events: they need an id and a moment"
+            fix = "add the rows identifier[item].value: id, identifier[item].system: $items, and a moment named when"
+            yield problem("mapping-anchor", what, fix, name.origin)
+    for plan in plans:
+        for leaf, row in rows[plan.section]:
+            if _reads(row, "id") and not _is_id(leaf, row, spec):
+                what = "'id' is the name under which moments and references know an item"
+                yield problem(
+                    "mapping-id", what, "write it to identifier[item].value, with the constant $items as its system", row.origin
+                )
+            for word in row.use.arguments if row.use and row.use.converter == "reference" else ():
+                if word not in by_id:
+                    what = f"items of '{word}' cannot be referred to: they have no id"
+                    yield problem("mapping-reference", what, f"add the row identifier[item].value: id to {word}", row.origin)
+            for ref in row.fields:
+                home = plan.parent if ref.up else plan.section
+                if ((ref.up or row.derived) and not _is_field(form, home, ref.path)) or (ref.up and not plan.section):
+                    yield problem(
+                        "mapping-field", f"no row reads the field '{ref.name}'", "name a field that one does", row.origin
+                    )
+
+
+def _reads(row: Row, name: str, *converters: str) -> bool:
+    own = not row.derived and bool(row.fields) and row.fields[0].path == (name,) and not row.fields[0].many
+    return own and (not converters or (row.use is not None and row.use.converter in converters))
+
+
+def _is_id(leaf: Node, row: Row, spec: Spec) -> bool:
+    return _reads(row, "id", "text") and leaf.path == "identifier.value" and leaf.beside.get("system") == spec.items
+
+
+def _is_field(form: Object, section: str, path: tuple[str, ...]) -> bool:
+    node: FormNode = form
+    for step in (*(section.split(".") if section else ()), *path):
+        node = node.item if isinstance(node, ListOf) else node
+        if not isinstance(node, Object) or step not in node.fields:
+            return False
+        node = node.fields[step].node
+    return True

@@ -16,7 +16,7 @@ from service.mapping.tree import Node
 
 @dataclass(frozen=True)
 class Trace:
-    """One element of the bundle: its FHIRPath, the case fields that it came from (JSON Pointers), and its row (file:line:column)."""
+    """One element of the bundle: its FHIRPath, the JSON Pointers of its case fields, and its row (file:line:column)."""
 
     expression: str
     case: tuple[str, ...]
@@ -76,12 +76,8 @@ class Coverage:
 
 def idle_rows(mapping: Mapping, coverage: Coverage) -> list[str]:
     """The rows of the set that never fired, as "file:line:column element"."""
-    idle = []
-    for kind in mapping.kinds:
-        for row in kind.plan.file.rows:
-            if row.fields and str(row.origin) not in coverage.rows:
-                idle.append(f"{row.origin} {row.element}")
-    return idle
+    rows = [row for kind in mapping.kinds for row in kind.plan.file.rows if row.fields]
+    return [f"{row.origin} {row.element}" for row in rows if str(row.origin) not in coverage.rows]
 
 
 def missing(expected: Any, actual: Any, path: str = "") -> Iterable[str]:

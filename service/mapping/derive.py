@@ -1,16 +1,18 @@
-"""Derives the form of a case from the plans of a mapping set: a field exists because a row reads it, or because it is ignored."""
+"""Derives the form of a case from the plans of a mapping set: a field exists because a row reads it or it is ignored."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, product
 from typing import Any
 
 from service.case import form
 from service.issues import Issue, Origin
-from service.mapping.source import problem
+from service.mapping.source import Located, problem
 from service.mapping.spec import FieldRef, Row, Spec
-from service.mapping.tree import Node, Plan
+from service.mapping.tree import NOWHERE, Node, Plan
 
 ANY_JSON = form.Scalar("ignored", {}, "not read by any row")
 
@@ -24,7 +26,7 @@ class Slot:
     is_list: bool = False
     is_item: bool = False  # named by `each`: there or not as a whole
     required: bool = False
-    origin: Origin = Origin("")
+    origin: Origin = NOWHERE
     element: str = ""
     requires: dict[str, set[str]] = field(default_factory=dict)
     exclusive: set[tuple[str, str]] = field(default_factory=set)
@@ -33,6 +35,11 @@ class Slot:
         slot = self.fields.setdefault(name, Slot())
         slot.is_list = slot.is_list or is_list
         return slot
+
+    def is_taken(self, name: str, *, is_list: bool) -> bool:
+        """Whether the name is there already as something else than an object that may grow."""
+        slot = self.fields.get(name)
+        return slot is not None and (slot.scalar is not None or slot.is_list != is_list)
 
     def freeze(self) -> form.Node:
         node: form.Node
@@ -54,18 +61,27 @@ class Slot:
 
 def derive_form(spec: Spec, plans: Sequence[Plan]) -> tuple[form.Object, list[Issue]]:
     """The form of the whole record, and what the row files contradict each other in."""
-    root, issues = Slot(), []
+    root = Slot()
+    issues: list[Issue] = []
     for plan in plans:
         slot = root
         for step in plan.file.each:
-            slot = slot.descend(step.removesuffix("[]"), is_list=step.endswith("[]"))
+            name, is_list = step.removesuffix("[]"), step.endswith("[]")
+            if slot.is_taken(name, is_list=is_list):
+                what = f"'{name}' is a field of another row, or a list in one place and none in the other"
+                issues.append(problem("mapping-each", what, "give these items another name", plan.file.origin))
+            slot = slot.descend(name, is_list=is_list)
             slot.is_item = True
             if not slot.origin.file:
                 slot.origin, slot.element = plan.file.origin, plan.resource
         issues += _add_rows(slot, plan)
+    for plan in plans:
+        issues += _add_rules(_at(root, plan), plan)
     for name, reason in spec.ignored.items():
         if name in root.fields:
-            issues.append(problem("mapping-ignored", f"'{name}' is ignored and mapped", "remove it from `ignored`", name.origin))
+            issues.append(
+                problem("mapping-ignored", f"'{name}' is ignored and mapped", "remove it from `ignored`", name.origin)
+            )
         root.fields[str(name)] = Slot(ANY_JSON, origin=reason.origin)
     frozen = root.freeze()
     assert isinstance(frozen, form.Object)
@@ -82,17 +98,29 @@ def _add_rows(slot: Slot, plan: Plan) -> Iterable[Issue]:
             if issue:
                 yield issue
         _add_companions(slot, row)
-    yield from _add_rules(slot, plan)
+
+
+def _at(root: Slot, plan: Plan) -> Slot:
+    for step in plan.file.each:
+        root = root.fields[step.removesuffix("[]")]
+    return root
 
 
 def _add_field(slot: Slot, ref: FieldRef, node: form.Node, row: Row, element: str) -> Issue | None:
+    taken = False
     for name in ref.path[:-1]:
+        taken = taken or slot.is_taken(name, is_list=ref.many == (name,))
         slot = slot.descend(name, is_list=ref.many == (name,))
         slot.origin = slot.origin if slot.origin.file else row.origin
-    last = slot.fields.get(ref.path[-1])
-    if last is not None:
-        return problem("mapping-field-twice", f"the field '{ref.name}' is read twice", "use another field, or '=' for a row that only writes", row.origin)
-    slot.fields[ref.path[-1]] = Slot(node, is_list=ref.many == ref.path, required=ref.required, origin=row.origin, element=element)
+    if taken:
+        what = f"'{ref.path[0]}' is a field of its own elsewhere, or a list in one row and none in another"
+        return problem("mapping-field-twice", what, "give one of the two another name", row.origin)
+    if ref.path[-1] in slot.fields:
+        fix = "use another field, or '=' for a row that only writes"
+        return problem("mapping-field-twice", f"the field '{ref.name}' is read twice", fix, row.origin)
+    slot.fields[ref.path[-1]] = Slot(
+        node, is_list=ref.many == ref.path, required=ref.required, origin=row.origin, element=element
+    )
     return None
 
 
@@ -112,25 +140,32 @@ def _add_rules(slot: Slot, plan: Plan) -> Iterable[Issue]:
     for name, others in plan.file.requires.items():
         for word in (name, *others):
             if word not in slot.fields:
-                yield problem("mapping-requires", f"there is no field '{word}'", f"known: {', '.join(slot.fields)}", word.origin)
+                yield _no_field("mapping-requires", word, slot)
         slot.requires.setdefault(str(name), set()).update(str(other) for other in others)
     for word in plan.file.key:
         if word not in slot.fields:
-            yield problem("mapping-key-field", f"there is no field '{word}'", f"known: {', '.join(slot.fields)}", word.origin)
+            yield _no_field("mapping-key-field", word, slot)
     _exclude(slot, plan.root)
+
+
+def _no_field(rule: str, word: Located, slot: Slot) -> Issue:
+    near = difflib.get_close_matches(word, slot.fields, n=1)
+    fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(slot.fields)}"
+    return problem(rule, f"there is no field '{word}'", fix, word.origin)
 
 
 def _exclude(slot: Slot, node: Node) -> None:
     """Two forms of one choice element: at most one of their fields may be present."""
-    by_choice: dict[str, list[FieldRef]] = {}
+    by_choice: dict[str, list[list[FieldRef]]] = {}
     for child in node.children:
-        if child.row and child.row.fields and child.declared.endswith("[x]"):
-            by_choice.setdefault(child.declared, []).append(child.row.fields[0])
+        if child.declared.endswith("[x]"):
+            by_choice.setdefault(child.declared, []).append(child.triggers())
         _exclude(slot, child)
-    for refs in by_choice.values():
-        for position, one in enumerate(refs):
-            for other in refs[position + 1 :]:
-                _home(slot, one).exclusive.add((one.path[-1], other.path[-1]))
+    for forms in by_choice.values():
+        for ours, theirs in combinations(forms, 2):
+            for one, other in product(ours, theirs):
+                if (one.path[:-1], one.many) == (other.path[:-1], other.many):
+                    _home(slot, one).exclusive.add((one.path[-1], other.path[-1]))
 
 
 def _home(slot: Slot, ref: FieldRef) -> Slot:

@@ -30,7 +30,14 @@ def _keys(node: Node) -> Keys:
     if node.constant is not MISSING and node.constant != IDENTITY:
         return frozenset([key_of(node.constant)])
     row, bound = node.row, node.bound
-    if row and bound and bound.table and bound.types[0] in ("CodeableConcept", "code") and row.fields[0].required and not row.derived:
+    if (
+        row
+        and bound
+        and bound.table
+        and bound.types[0] in ("CodeableConcept", "code")
+        and row.fields[0].required
+        and not row.derived
+    ):
         return _table_keys(bound.table, is_code=bound.types == ("code",))
     return frozenset()
 
@@ -62,7 +69,9 @@ def overlaps(plans: Sequence[Plan]) -> Iterator[Issue]:
                 text = f"a {one.resource} could be read by '{one.file.name}' and by '{other.file.name}'"
                 common = sorted({key for name in shared for key in ours[name] & theirs[name]})[:3]
                 fix = "give one a constant (category, code) or terms that the other does not have"
-                yield problem("mapping-overlap", text + (f": both have {', '.join(common)}" if common else ""), fix, other.file.origin)
+                yield problem(
+                    "mapping-overlap", text + (f": both have {', '.join(common)}" if common else ""), fix, other.file.origin
+                )
 
 
 class Dispatcher:
@@ -81,8 +90,7 @@ class Dispatcher:
         names = sorted({name for plan in plans for name in self._signatures[plan.section]})
         indexes = [(name, self._split(name, plans)) for name in names]
         usable = [(name, index) for name, index in indexes if index is not None]
-        best = min(usable, key=lambda pair: (max(map(len, pair[1].values())), pair[0]), default=("", {}))
-        return best
+        return min(usable, key=lambda pair: (max(map(len, pair[1].values())), pair[0]), default=("", {}))
 
     def _split(self, name: str, plans: list[Plan]) -> dict[str, list[Plan]] | None:
         index: dict[str, list[Plan]] = {}
@@ -96,14 +104,11 @@ class Dispatcher:
 
     def find(self, resource: Mapping[str, Any]) -> Plan | None:
         """The one plan whose signature the resource has, None where there is none."""
-        kind = resource.get("resourceType", "")
+        kind = str(resource.get("resourceType", ""))
+        plans = self._plans.get(kind, ())
         name, index = self._by_type.get(kind, ("", {}))
-        if not name:
-            return next(iter(self._plans.get(kind, ())), None)
-        found = index.get(key_of(resource.get(name)), ())
-        if len(found) == 1 and self._fits(found[0], resource):
-            return found[0]
-        fitting = [plan for plan in self._plans[kind] if self._fits(plan, resource)]
+        found = index.get(key_of(resource.get(name)), ()) if name else plans
+        fitting = [plan for plan in found if self._fits(plan, resource)]
         return fitting[0] if len(fitting) == 1 else None
 
     def _fits(self, plan: Plan, resource: Mapping[str, Any]) -> bool:

@@ -1,11 +1,11 @@
 """Generates the two functions of a plan, as plain Python: `write` (item → resource) and `read` (resource → item).
 
 The tree is walked once, when the set loads; what runs for each case is straight-line code without paths, loops over rows or
-look-ups of converters. `casebridge mappings show NAME --code` prints it. Written out for one row, `code: test! | concept(labs)`:
+look-ups of converters. `casebridge mappings show SET NAME --code` prints it. For the row `method: method | concept(methods)`:
 
-    f0 = item.get('test')                     v = r.get('code')
+    f0 = item.get('method')                   v = r.get('method')
     if f0 is not None:                        if v is not None:
-        r['code'] = c0(f0, scope)                 item['test'] = d0(v, scope)
+        r['method'] = c0(f0, scope)               item['method'] = d0(v, scope)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 from service.mapping.converters import CONVERTERS
@@ -68,8 +68,7 @@ def source_of_write(plan: Plan) -> Code:
     for leaf in plan.root.leaves():
         if leaf.row:
             fields.load(leaf.row)
-    code.add(1, f"r = {{'resourceType': {plan.resource!r}}}")
-    _Writer(code, fields).group(plan.root, "r", 1, "")
+    _Writer(code, fields).fill(plan.root, "r", 1, "", fields.required, f"'resourceType': {plan.resource!r}")
     code.add(1, "return r")
     return code
 
@@ -80,6 +79,7 @@ class _Fields:
     def __init__(self, code: Code) -> None:
         self.code = code
         self.variables: dict[str, str] = {}
+        self.required: frozenset[str] = frozenset()
 
     def load(self, row: Row) -> None:
         for ref in row.fields:
@@ -87,6 +87,8 @@ class _Fields:
             name = ("../" if ref.up else "") + ".".join(path)
             if name not in self.variables:
                 self.variables[name] = self._fetch(path, "up" if ref.up else "item")
+            if ref.required and len(ref.path) == 1:
+                self.required |= {self.variables[name]}
 
     def _fetch(self, path: tuple[str, ...], start: str) -> str:
         place = start
@@ -108,61 +110,92 @@ class _Fields:
 
 @dataclass
 class _Writer:
+    """`known` are the variables that are not None where the line stands: what rests on them alone needs no condition."""
+
     code: Code
     fields: _Fields
 
-    def group(self, node: Node, out: str, depth: int, element: str) -> None:
-        for same in clusters(node):
-            if same[0].element.is_list:
-                self._list(same, out, depth, element)
+    def fill(self, node: Node, out: str, depth: int, element: str, known: frozenset[str], head: str = "") -> None:
+        """Makes `out` the object of a node: a literal as far as its members are certain, then one statement a member."""
+        members = [(same, self._member(same, element, known)) for same in clusters(node)]
+        certain = list(takewhile(lambda pair: pair[1] is not None, members))
+        literal = ", ".join([head] * bool(head) + [f"{same[0].name!r}: {value}" for same, value in certain])
+        self.code.add(depth, f"{out} = {{{literal}}}")
+        for same, value in members[len(certain) :]:
+            if value is not None:
+                self.code.add(depth, f"{out}[{same[0].name!r}] = {value}")
+            elif same[0].element.is_list:
+                self._list(same, out, depth, element, known)
             elif same[0].children:
-                self._nested(same[0], out, depth, element)
+                self._nested(same[0], out, depth, element, known)
             else:
                 for leaf in same:
                     self._leaf(leaf, out, depth, element)
 
-    def _nested(self, node: Node, out: str, depth: int, element: str) -> None:
+    def _member(self, same: list[Node], element: str, known: frozenset[str]) -> str | None:
+        """The expression of a member that is certain to be there; None for one that is not."""
+        values = [self._certain(node, element, known) for node in same]
+        if None in values or (len(values) > 1 and not same[0].element.is_list):
+            return None
+        return f"[{', '.join(map(str, values))}]" if same[0].element.is_list else values[0]
+
+    def _certain(self, node: Node, element: str, known: frozenset[str]) -> str | None:
+        if node.children:
+            members = [(same[0].name, self._member(same, element, known)) for same in clusters(node)]
+            if any(value is None for _name, value in members):
+                return None
+            return "{" + ", ".join(f"{name!r}: {value}" for name, value in members) + "}"
+        row = node.row
+        if row and row.fields:
+            needed = {self.fields.of(ref, element) for ref in row.fields if not ref.optional}
+            open_list = bool(row.fields[0].many and not element)
+            if row.derived or row.unknown or open_list or (node.bound and node.bound.merging) or not needed <= known:
+                return None
+        return self._value(node, element)
+
+    def _nested(self, node: Node, out: str, depth: int, element: str, known: frozenset[str]) -> None:
         inner = self.code.fresh("g")
-        depth = self._when(node, depth, element)
-        self.code.add(depth, f"{inner} = {out}[{node.name!r}] = {{}}")
-        self.group(node, inner, depth, element)
+        depth, known = self._when(node, depth, element, known)
+        self.fill(node, inner, depth, element, known)
+        self.code.add(depth, f"{out}[{node.name!r}] = {inner}")
 
-    def _when(self, node: Node, depth: int, element: str) -> int:
-        """Opens the condition under which a group appears: one of its fields is there."""
-        triggers = [self.fields.of(ref, element) for ref in node.triggers()]
-        if triggers:
-            self.code.add(depth, f"if {' or '.join(f'{name} is not None' for name in dict.fromkeys(triggers))}:")
-        return depth + 1 if triggers else depth
+    def _when(self, node: Node, depth: int, element: str, known: frozenset[str]) -> tuple[int, frozenset[str]]:
+        """Opens the condition under which a group appears, one of its fields being there; and what is known inside."""
+        triggers = list(dict.fromkeys(self.fields.of(ref, element) for ref in node.triggers()))
+        if not triggers or known & set(triggers):
+            return depth, known
+        self.code.add(depth, f"if {' or '.join(f'{name} is not None' for name in triggers)}:")
+        return depth + 1, known | set(triggers) if len(triggers) == 1 else known
 
-    def _list(self, slices: list[Node], out: str, depth: int, element: str) -> None:
+    def _list(self, slices: list[Node], out: str, depth: int, element: str, known: frozenset[str]) -> None:
         (first, *more) = slices
         if not more and not first.children:
             self._list_leaf(first, out, depth, element)
             return
         inner = self.code.fresh("l")
-        self.code.add(depth, f"{inner} = []")
-        for node in slices:
-            self._slice(node, inner, depth, element)
-        self.code.add(depth, f"if {inner}:")
-        self.code.add(depth + 1, f"{out}[{first.name!r}] = {inner}")
+        values = [self._certain(node, element, known) for node in slices]
+        certain = list(takewhile(lambda value: value is not None, values))
+        start = f"{out}[{first.name!r}] = " if certain else ""
+        self.code.add(depth, f"{inner} = {start}[{', '.join(map(str, certain))}]")
+        for node in slices[len(certain) :]:
+            self._slice(node, inner, depth, element, known)
+        if not certain:
+            self.code.add(depth, f"if {inner}:")
+            self.code.add(depth + 1, f"{out}[{first.name!r}] = {inner}")
 
-    def _slice(self, node: Node, out: str, depth: int, element: str) -> None:
+    def _slice(self, node: Node, out: str, depth: int, element: str, known: frozenset[str]) -> None:
         many = next((ref for ref in node.triggers() if ref.many), None)
         if many and not element:
-            loop = self.code.fresh("e")
-            self.code.add(depth, f"for {loop} in {self.fields.of(many, '')} or ():")
-            self._append(node, out, depth + 1, loop)
+            element = self.code.fresh("e")
+            self.code.add(depth, f"for {element} in {self.fields.of(many, '')} or ():")
+            depth, known = depth + 1, known | {element}
         else:
-            self._append(node, out, self._when(node, depth, element), element)
-
-    def _append(self, node: Node, out: str, depth: int, element: str) -> None:
-        inner = self.code.fresh("g")
-        self.code.add(depth, f"{inner} = {{}}")
-        if node.children:
-            self.group(node, inner, depth, element)
-            self.code.add(depth, f"{out}.append({inner})")
-        else:
-            self.code.add(depth, f"{out}.append({self._value(node, element)})")
+            depth, known = self._when(node, depth, element, known)
+        value = self._certain(node, element, known)
+        if value is None:
+            value = self.code.fresh("g")
+            self.fill(node, value, depth, element, known)
+        self.code.add(depth, f"{out}.append({value})")
 
     def _list_leaf(self, node: Node, out: str, depth: int, element: str) -> None:
         row = node.row
@@ -180,7 +213,7 @@ class _Writer:
         inside = self._condition(node, depth, element)
         if row and bound and bound.merging:
             call = self.code.name("c", bound.to_fhir)
-            self.code.add(inside, f"{call}({out}, {node.name!r}, {self._arguments(node, row, element)}, scope)")
+            self.code.add(inside, f"{call}({out}, {node.name!r}, {self._arguments(row, element)}, scope)")
         else:
             self.code.add(inside, f"{out}[{node.name!r}] = {self._value(node, element)}")
         if row and row.unknown:
@@ -210,9 +243,9 @@ class _Writer:
         assert bound is not None
         if bound.identity:
             return self.fields.of(row.fields[0], element)
-        return f"{self.code.name('c', bound.to_fhir)}({self._arguments(node, row, element)}, scope)"
+        return f"{self.code.name('c', bound.to_fhir)}({self._arguments(row, element)}, scope)"
 
-    def _arguments(self, node: Node, row: Row, element: str) -> str:
+    def _arguments(self, row: Row, element: str) -> str:
         assert row.use is not None
         given = [self.fields.of(ref, element) for ref in row.fields]
         return ", ".join(given + ["None"] * (CONVERTERS[row.use.converter].fields[1] - len(given)))
@@ -262,7 +295,8 @@ class _Reader:
             self._assign(node, value, depth + 1, item, many)
 
     def _merging(self, node: Node, source: str, depth: int, item: str) -> None:
-        assert node.row and node.bound
+        assert node.row
+        assert node.bound
         above = next((ref for ref in node.row.fields if ref.up), None)
         inherited = f"up.get({above.path[0]!r})" if above else "None"
         value = self.code.fresh("v")
@@ -306,7 +340,8 @@ class _Reader:
             self.code.add(depth, f"{item}.setdefault({many.many[0]!r}, []).append({inner})")
 
     def _assign(self, node: Node, value: str, depth: int, item: str, many: str) -> None:
-        assert node.row and node.bound
+        assert node.row
+        assert node.bound
         refs = [ref for ref in node.row.fields if not ref.up]
         if many.endswith("append"):
             self.code.add(depth, f"{many}({self._back(node, value)})")

@@ -5,7 +5,7 @@ The key is the deployment's secret: without it, nobody can list record numbers a
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -13,16 +13,30 @@ from typing import Any
 import msgspec
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+# The two variant bits of RFC 9562, set in the hexadecimal digit that holds them.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def identity(key: bytes, case: str, section: str, parent: str, values: Sequence[Any]) -> str:
-    """The UUID of an item: HMAC-SHA-256 over case, section, the identity of the item above, and the item's key fields.
+class Identities:
+    """The identities of one case under one deployment's key."""
 
-    The fields are joined as JSON, so that no two lists of fields read alike, and normalised to NFC, so that two spellings of
-    one text are one identity. The result is a UUID of version 8 (RFC 9562), in lower case as FHIR's urn:uuid wants it.
-    """
-    message = _encode((case, section, parent, values))
-    if not message.isascii():
-        message = unicodedata.normalize("NFC", message.decode()).encode()
-    hexes = hmac.digest(key, message, "sha256").hex()
-    return f"{hexes[:8]}-{hexes[8:12]}-8{hexes[13:16]}-{'89ab'[int(hexes[16], 16) & 3]}{hexes[17:20]}-{hexes[20:32]}"
+    def __init__(self, key: bytes, case: str) -> None:
+        # BLAKE2 takes 64 bytes of key; a longer one goes in by its digest.
+        short = key if len(key) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(key).digest()
+        self._base = hashlib.blake2b(_text(case), key=short, digest_size=16)
+
+    def of(self, section: str, above: str, values: Sequence[Any]) -> str:
+        """The urn:uuid of an item: a keyed BLAKE2b (RFC 7693) of case, section, identity of the item above, and its key fields.
+
+        The fields are joined as JSON, so that no two lists of fields read alike, and normalised to NFC, so that two
+        spellings of one text are one identity. The UUID is of version 8 (RFC 9562), in lower case as FHIR wants it.
+        """
+        digest = self._base.copy()
+        digest.update(_text((section, above, values)))
+        hexes = digest.hexdigest()
+        return f"urn:uuid:{hexes[:8]}-{hexes[8:12]}-8{hexes[13:16]}-{_VARIANT[hexes[16]]}{hexes[17:20]}-{hexes[20:]}"
+
+
+def _text(value: Any) -> bytes:
+    message = _encode(value)
+    return message if message.isascii() else unicodedata.normalize("NFC", message.decode()).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import re
 from collections.abc import Callable, Iterable
@@ -13,54 +14,127 @@ from service.errors import MappingInvalid
 from service.issues import Issue, Origin
 from service.mapping.source import Located, Tree, problem, read_yaml, refuse
 from service.mapping.spec import Constant, FieldRef, Row, RowFile, Spec, Step, Use
-from service.terminology.tables import read_table
+from service.terminology.tables import CodeTable, read_table
 
 SET_KEYS = ("name", "version", "url", "title", "identifier", "items", "anchors", "resources", "ignored")
+WORDS = ("name", "version", "url", "title", "identifier", "items")
 FILE_KEYS = ("each", "resource", "key", "requires", "fixed", "rows")
 # The author under whom a doubt of the one who keyed the case stands in a note, apart from other notes.
 DOUBT = "Doubt about the source"
+# What a constant may stand for: the set's own system of item ids, and the author of doubts.
+WORDS_FOR_VALUES = ("$items", "$doubt")
 
-_STEP = re.compile(r"([A-Za-z]+(?:\[x\])?)(?:\[([A-Za-z][A-Za-z0-9]*)\])?")
+_REST = r"[A-Za-z0-9._~!$&'()*+,;=:@/-]"
+URI = rf"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[1-9]\d{{0,4}})?(?:/{_REST}*)?|urn:[a-z0-9]+:{_REST}+"
+
+_STEP = re.compile(r"([A-Za-z][A-Za-z0-9]*(?:\[x\])?)(?:\[([A-Za-z][A-Za-z0-9]*)\])?")
 _FIELD = re.compile(r"(\.\./)?([A-Za-z][A-Za-z0-9]*(?:\[\])?(?:\.[A-Za-z][A-Za-z0-9]*)*)([!?])?")
 _USE = re.compile(r"([a-z_]+)(?:\(([^()]*)\))?")
 _EACH = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\[\])?")
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
 def read_spec(root: Path) -> Spec:
     """The mapping set in the folder `root`. Raises MappingInvalid with all that is wrong."""
     shown = root.name
-    head = _mapping(read_yaml(root / "mapping.yaml", f"{shown}/mapping.yaml"), Origin(f"{shown}/mapping.yaml", 1, 1))
-    _known_keys(head, SET_KEYS)
-    origin = next(iter(head)).origin
-    files = _all(read_row_file, ((root, name) for name in _texts(head, "resources")))
-    tables = _all(lambda path: read_table(path, f"{shown}/codes/{path.name}"), sorted((root / "codes").glob("*.csv")))
+    head, origin = _read(root, root / "mapping.yaml", f"{shown}/mapping.yaml", SET_KEYS)
+    wrong: list[Issue] = []
+    texts = dict(_collect(wrong, lambda name: (name, str(_set_word(head, name, origin))), WORDS))
+    listed = _texts(head, "resources") if _key("resources") in head else []
+    if not listed:
+        wrong.append(problem("mapping-missing", "'resources' is missing", "list the row files of the set", origin))
+    wrong += _repeated(listed)
+    files = _collect(wrong, lambda name: read_row_file(root, name), dict.fromkeys(listed))
+    paths = sorted((root / "codes").glob("*.csv"))
+    tables = _collect(wrong, lambda path: _table(root, path, f"{shown}/codes/{path.name}"), paths)
     ignored = _mapping(head.get(_key("ignored"), {}), origin)
-    words = {name: str(_word(head, name, origin)) for name in ("name", "version", "url", "title", "identifier", "items")}
+    reasons = dict(_collect(wrong, lambda field: (field, _located(ignored[field], field.origin)), ignored))
+    if texts.get("items") == texts.get("identifier") is not None:
+        text = "`items` and `identifier` are the same system"
+        wrong.append(problem("mapping-systems", text, "give each its own", _word(head, "items", origin).origin))
+    if wrong:
+        raise MappingInvalid(wrong)
     return Spec(
         root=root,
-        **words,
+        **texts,
         anchors=tuple(_texts(head, "anchors")),
-        ignored={field: _located(reason, field.origin) for field, reason in ignored.items()},
-        files=tuple(_with_items(file, words["items"]) for file in files),
+        ignored=reasons,
+        files=tuple(_with_items(file, texts["items"]) for file in files),
         tables={table.name: table for table in tables},
         origin=origin,
     )
 
 
-def _all(read: Callable[..., T], inputs: Iterable[object]) -> list[T]:
-    """Reads every input and raises the issues of all that fail together."""
+def _set_word(head: dict[Located, Tree], name: str, origin: Origin) -> Located:
+    """A word of mapping.yaml: a name that fits into paths and URLs, or an absolute URI where one is wanted."""
+    word = _word(head, name, origin)
+    if name == "name" and not re.fullmatch(ITEM_ID, word):
+        fix = "write letters and digits, with single - _ . between them"
+        raise refuse("mapping-value", f"'{word}' is no name for a set", fix, word.origin)
+    if name in ("url", "identifier", "items") and not re.fullmatch(URI, word):
+        what = f"'{name}' is no absolute URI (http, https or urn)"
+        raise refuse("mapping-value", what, "write it like https://example.org/mappings/name", word.origin)
+    return word
+
+
+def _collect(wrong: list[Issue], read: Callable[[A], T], inputs: Iterable[A]) -> list[T]:
+    """Reads every input; the issues of those that fail go into `wrong`."""
     out: list[T] = []
-    issues: list[Issue] = []
     for one in inputs:
         try:
-            out.append(read(*one) if isinstance(one, tuple) else read(one))
+            out.append(read(one))
         except MappingInvalid as error:
-            issues += error.issues
-    if issues:
-        raise MappingInvalid(issues)
+            wrong += error.issues
     return out
+
+
+def _read(root: Path, path: Path, shown: str, keys: tuple[str, ...]) -> tuple[dict[Located, Tree], Origin]:
+    """The keys of a file, which must be these, and the place of the first."""
+    _stay_inside(root, path, shown)
+    tree = _mapping(read_yaml(path, shown), Origin(shown, 1, 1))
+    if not tree:
+        raise refuse("mapping-yaml", "the file is empty", "see docs/mapping-language.md", Origin(shown, 1, 1))
+    _known_keys(tree, keys)
+    return tree, next(iter(tree)).origin
+
+
+def _stay_inside(root: Path, path: Path, shown: str) -> None:
+    """Refuses a link that leads out of the set's folder: a set is read by whoever received it."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise refuse("mapping-file", "a link out of the folder of the set", "put the file itself here", Origin(shown))
+
+
+def _table(root: Path, path: Path, shown: str) -> CodeTable:
+    _stay_inside(root, path, shown)
+    try:
+        return _without_blanks(read_table(path, shown))
+    except UnicodeDecodeError as error:
+        origin = Origin(shown, error.object[: error.start].count(b"\n") + 1, 1)
+        raise refuse("mapping-code-table", "not UTF-8 from this line on", "save the file as UTF-8", origin) from None
+    except (csv.Error, OSError) as error:
+        what = f"cannot be read: {error}" if isinstance(error, csv.Error) else "cannot be read"
+        raise refuse("mapping-code-table", what, 'save it as CSV in UTF-8, cells quoted by "', Origin(shown)) from None
+
+
+def _without_blanks(table: CodeTable) -> CodeTable:
+    """The table. Raises MappingInvalid where a system or code has blanks that a FHIR code and URI cannot have."""
+    fix = "remove the blanks around system and code"
+    wrong = [
+        problem("mapping-code-table", f"a coding of '{term.name}' has blanks around it or in its system", fix, term.origin)
+        for term in table.terms.values()
+        for coding in term.codings
+        if coding.code != coding.code.strip() or coding.system.split() != [coding.system]
+    ]
+    if wrong:
+        raise MappingInvalid(wrong)
+    return table
+
+
+def _repeated(names: list[Located]) -> list[Issue]:
+    again = [name for position, name in enumerate(names) if name in names[:position]]
+    return [problem("mapping-file", f"'{name}' is listed twice", "remove one", name.origin) for name in again]
 
 
 def read_row_file(root: Path, name: Located) -> RowFile:
@@ -70,21 +144,25 @@ def read_row_file(root: Path, name: Located) -> RowFile:
     if not re.fullmatch(ITEM_ID, name) or not path.is_file():
         near = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.yaml")], n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise refuse("mapping-file", f"there is no row file '{name}'{hint}", f"create resources/{name}.yaml", name.origin)
-    tree = _mapping(read_yaml(path, shown), Origin(shown, 1, 1))
-    _known_keys(tree, FILE_KEYS)
-    origin = next(iter(tree)).origin
-    each = _word(tree, "each", origin)
-    rows = _all(_row, _mapping(tree.get(_key("rows"), {}), origin).items())
-    constants = _all(_constant, _mapping(tree.get(_key("fixed"), {}), origin).items())
+        fix = f"create resources/{name}.yaml" if re.fullmatch(ITEM_ID, name) else "name a file of resources/, without .yaml"
+        raise refuse("mapping-file", f"there is no row file '{name}'{hint}", fix, name.origin)
+    tree, origin = _read(root, path, shown, FILE_KEYS)
+    wrong: list[Issue] = []
+    words = dict(_collect(wrong, lambda name: (name, _word(tree, name, origin)), ("each", "resource")))
+    rows = _collect(wrong, lambda pair: _row(*pair), _mapping(tree.get(_key("rows"), {}), origin).items())
+    constants = _collect(wrong, lambda pair: _constant(*pair), _mapping(tree.get(_key("fixed"), {}), origin).items())
     requires = _mapping(tree.get(_key("requires"), {}), origin)
+    together = _collect(wrong, lambda pair: (pair[0], tuple(_list(pair[1], pair[0].origin))), requires.items())
+    each = _collect(wrong, _each, [words["each"]] if "each" in words else [])
+    if wrong:
+        raise MappingInvalid(wrong)
     return RowFile(
         name=str(name),
         says=_comment(path),
-        each=() if each == "." else _each(each),
-        resource=_word(tree, "resource", origin),
+        each=each[0],
+        resource=words["resource"],
         key=tuple(_texts(tree, "key")),
-        requires={field: tuple(_list(others, field.origin)) for field, others in requires.items()},
+        requires=dict(together),
         rows=tuple(rows),
         constants=tuple(constants),
         origin=origin,
@@ -94,8 +172,8 @@ def read_row_file(root: Path, name: Located) -> RowFile:
 def _row(element: Located, value: Tree) -> Row:
     text = _located(value, element.origin)
     steps, origin = _steps(element), element.origin
-    if text in ("-> patient", "-> parent"):
-        return Row(element, steps, (), None, origin, link=text[3:])
+    if text.startswith("->"):
+        return Row(element, steps, (), None, origin, link=_link(text))
     derived = text.startswith("=")
     left, bar, right = text.removeprefix("=").partition("|")
     use, unknown = _use(right, text.origin) if bar else (Use("text", ()), False)
@@ -103,11 +181,21 @@ def _row(element: Located, value: Tree) -> Row:
     return Row(element, steps, fields, use, origin, derived=derived, unknown=unknown)
 
 
+def _link(text: Located) -> str:
+    target = text.removeprefix("->").strip()
+    if target not in ("patient", "parent"):
+        raise refuse("mapping-link", f"'{text}' leads nowhere", "write -> patient or -> parent", text.origin)
+    return target
+
+
 def _constant(element: Located, value: Tree) -> Constant:
     text = _located(value, element.origin)
     left, bar, right = text.partition("|")
-    use = _use(right, text.origin)[0] if bar else None
+    use, unknown = _use(right, text.origin) if bar else (None, False)
     plain = left.strip()
+    if unknown or (plain.startswith("$") and plain not in WORDS_FOR_VALUES):
+        what = "a constant is always known: 'else unknown' is for rows" if unknown else f"'{plain}' stands for nothing"
+        raise refuse("mapping-constant", what, f"write a value, or one of {', '.join(WORDS_FOR_VALUES)}", text.origin)
     return Constant(element, _steps(element), DOUBT if plain == "$doubt" else plain, use, text.origin)
 
 
@@ -157,15 +245,22 @@ def _use(text: str, origin: Origin) -> tuple[Use, bool]:
 
 
 def _each(text: Located) -> tuple[str, ...]:
+    if text == ".":
+        return ()
     parts = tuple(text.split("."))
     if not all(_EACH.fullmatch(part) for part in parts):
-        raise refuse("mapping-each", f"'{text}' names no items", "write it like labs[] or treatments[].drugs[]", text.origin)
+        raise refuse(
+            "mapping-each",
+            f"'{text}' names no items",
+            "write it like labs[] or treatments[].drugs[], or . for the record",
+            text.origin,
+        )
     return parts
 
 
 def _comment(path: Path) -> str:
     """The comment at the top of the file: what the reference page says of this kind of datum."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
     return " ".join(line.lstrip("# ") for line in lines[: next(i for i, x in enumerate([*lines, ""]) if not x.startswith("#"))])
 
 
@@ -174,10 +269,9 @@ def _key(name: str) -> Located:
 
 
 def _word(tree: dict[Located, Tree], name: str, origin: Origin) -> Located:
-    value = tree.get(_key(name))
-    if not isinstance(value, Located) or not value:
+    if _key(name) not in tree:
         raise refuse("mapping-missing", f"'{name}' is missing", f"add the line '{name}: …'", origin)
-    return value
+    return _located(tree[_key(name)], _origin_of(tree, name))
 
 
 def _located(value: Tree, origin: Origin) -> Located:
@@ -195,7 +289,11 @@ def _mapping(value: Tree, origin: Origin) -> dict[Located, Tree]:
 
 
 def _texts(tree: dict[Located, Tree], name: str) -> list[Located]:
-    return _list(tree.get(_key(name), []), Origin(""))
+    return _list(tree[_key(name)], _origin_of(tree, name)) if _key(name) in tree else []
+
+
+def _origin_of(tree: dict[Located, Tree], name: str) -> Origin:
+    return next(key.origin for key in tree if key == name)
 
 
 def _list(value: Tree, origin: Origin) -> list[Located]:

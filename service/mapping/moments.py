@@ -11,9 +11,8 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.case.form import ITEM_ID
 
@@ -27,7 +26,7 @@ DATE = rf"[1-9]\d{{3}}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])(?:{TIME})
 _DAY = r"(?:0|-?[1-9]\d{0,4})"
 _UNITS = {"hour": "h", "week": "wk", "month": "mo", "year": "a"}
 _WORDS = {code: word for word, code in _UNITS.items()}
-_SPAN = r"(?:1 (?:hour|week|month|year)|(?:[2-9]|[1-9]\d{1,3}|\d{1,4}\.\d{1,3}) (?:hours|weeks|months|years))"
+_SPAN = r"(?:1 (?:hour|week|month|year)|(?:[2-9]|[1-9]\d{1,3}|(?:0|[1-9]\d{0,3})\.\d{1,3}) (?:hours|weeks|months|years))"
 
 POINT = (
     rf"(?:{DATE}|(?:by |past )?day {_DAY} of {ITEM_ID}|(?:by |past )?{_SPAN} (?:before|after) {ITEM_ID}"
@@ -39,8 +38,8 @@ PERIOD_SAYS = POINT_SAYS + ", or a period (2018-08 to 2018-11, from 2018-07, day
 
 _POINT_RE = re.compile(
     rf"(?P<date>{DATE})"
-    rf"|(?:(?P<bound>by|past) )?(?:day (?P<day>{_DAY}) of|(?P<amount>[\d.]+) (?P<unit>hour|week|month|year)s? (?P<way>before|after)) "
-    rf"(?P<event>{ITEM_ID})"
+    rf"|(?:(?P<bound>by|past) )?(?:day (?P<day>{_DAY}) of|(?P<amount>[\d.]+) (?P<unit>hour|week|month|year)s? "
+    rf"(?P<way>before|after)) (?P<event>{ITEM_ID})"
     rf"|(?P<word>at|before|after|during) (?P<vague>{ITEM_ID})"
 )
 _DAYS_RE = re.compile(rf"days (?P<first>{_DAY}) to (?P<last>{_DAY}) of (?P<event>{ITEM_ID})")
@@ -48,12 +47,16 @@ _PERIOD_RE = re.compile(rf"(?P<start>{POINT}) to (?P<end>{POINT})|from (?P<open>
 _RELATIONSHIPS = {"at": "concurrent-with-start", "before": "before", "after": "after", "during": "concurrent"}
 _WORD_OF = {code: word for word, code in _RELATIONSHIPS.items()}
 # "by" is an upper bound in time: at most 30 days after, but at least 10 days before.
-_COMPARATORS = {("by", "after-start"): "<=", ("past", "after-start"): ">", ("by", "before-start"): ">=", ("past", "before-start"): "<"}
+_COMPARATORS = {
+    ("by", "after-start"): "<=",
+    ("past", "after-start"): ">",
+    ("by", "before-start"): ">=",
+    ("past", "before-start"): "<",
+}
 _BOUNDS = {(code, way): bound for (bound, way), code in _COMPARATORS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A date as written, or a distance (`amount` `unit`, None where not stated) from `event`."""
 
     date: str | None = None
@@ -64,8 +67,7 @@ class Point:
     bound: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A period; an end that is not known is None."""
 
     start: Point | None
@@ -173,7 +175,7 @@ EventReference = Callable[[str], dict[str, Any]]
 
 
 def computed_date(point: Point, day_of: DayOf) -> str | None:
-    """The date of a point, where it follows without inventing precision: its own, that of the event ("at"), or whole days from it."""
+    """The date of a point, where that invents no precision: its own, that of the event ("at"), or whole days from it."""
     if point.date is not None:
         return point.date
     if point.bound or point.relationship in ("before", "after", "concurrent"):
@@ -225,9 +227,10 @@ def take(source: dict[str, Any], name: str) -> Point | None:
 
     Raises ValueError or KeyError where the extension is not one that `put` writes.
     """
-    for extension in (source.get("_" + name) or {}).get("extension", ()):
-        if extension["url"] == RELATIVE_DATE:
-            return _from_relative(extension)
+    if extra := source.get("_" + name):
+        for extension in extra.get("extension", ()):
+            if extension["url"] == RELATIVE_DATE:
+                return _from_relative(extension)
     date = source.get(name)
     return None if date is None else Point(date=_real(date))
 

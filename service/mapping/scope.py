@@ -42,6 +42,7 @@ class Scope:
     by_url: dict[str, Entry] = field(default_factory=dict)
     patient_url: str = ""
     anchors: frozenset[str] = frozenset()
+    _moments: dict[str, moments.Point | moments.Span] = field(default_factory=dict)
     _days: dict[str, str | None] = field(default_factory=dict)
     _resolving: list[str] = field(default_factory=list)
 
@@ -61,6 +62,13 @@ class Scope:
         if entry is None or entry.section not in sections or "id" not in entry.item:
             raise ValueError(f"the reference leads to no item of {', '.join(sections)} in this bundle")
         return str(entry.item["id"])
+
+    def moment(self, text: str) -> moments.Point | moments.Span:
+        """The moment that a text writes, parsed once for the record: items share few moments. Raises ValueError."""
+        found = self._moments.get(text)
+        if found is None:
+            found = self._moments[text] = moments.parse(text)
+        return found
 
     def event(self, item: str) -> dict[str, Any]:
         """A logical Reference to a named event: servers rewrite literal ones everywhere but inside primitive extensions."""
@@ -90,7 +98,7 @@ class Scope:
         return entry
 
     def _resolve(self, entry: Entry) -> str | None:
-        moment = moments.parse(entry.item["when"])
+        moment = self.moment(entry.item["when"])
         point = moment.start if isinstance(moment, moments.Span) else moment
         return moments.computed_date(point, self.day_of) if point else None
 

@@ -1,7 +1,8 @@
-"""Reads mapping files as located strings: no YAML type guessing, no duplicate keys, no aliases, every text with its place."""
+"""Reads mapping files as located strings: no type guessing, no duplicate keys, aliases or tags, every text with its place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias, Union
 
@@ -9,6 +10,9 @@ import yaml
 
 from service.errors import MappingInvalid
 from service.issues import Issue, Origin
+
+# How deep the language itself goes (rows in a file: 2; lists in `requires`: 3), with room for nothing else.
+_DEEPEST = 5
 
 
 class Located(str):
@@ -39,46 +43,90 @@ def read_yaml(path: Path, shown_as: str) -> Tree:
     """The file as strings, lists and dicts of `Located`; an empty value is the empty string.
 
     The C parser only scans: scalars stay the text that stands there, so `NO`, `12:30`, `0123` and `2018-08` mean nothing else.
-    Raises MappingInvalid for what is not YAML, for duplicate keys, aliases, tags and keys that are not plain text.
+    Raises MappingInvalid for what is not YAML, for duplicate keys, anchors, aliases, tags and keys that are not plain text.
     """
+    text = _text(path, shown_as)
+    # Events and not nodes: the C composer recurses without a limit, and ends the process where brackets stand deep enough.
+    events = yaml.parse(text, Loader=yaml.CBaseLoader)
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CBaseLoader)
+        return _document(events, shown_as)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        origin = Origin(shown_as, mark.line + 1, mark.column + 1) if mark else Origin(shown_as)
+        origin = Origin(shown_as, mark.line + 1, mark.column + 1) if mark else Origin(shown_as, 1, 1)
         raise refuse("mapping-yaml", f"not YAML: {error.problem}", "mend the syntax at this place", origin) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise refuse(
-            "mapping-yaml", f"cannot be read: {type(error).__name__}", "save it as UTF-8 YAML", Origin(shown_as)
-        ) from None
-    if node is None:
-        raise refuse("mapping-yaml", "the file is empty", "see docs/mapping-language.md", Origin(shown_as, 1, 1))
-    return _tree(node, shown_as, set())
+    except yaml.reader.ReaderError as error:
+        origin = _place(shown_as, text.encode()[: error.position])
+        raise refuse("mapping-yaml", f"not YAML: {error.reason}", "remove the character at this place", origin) from None
 
 
-def _tree(node: yaml.Node, file: str, seen: set[int]) -> Tree:
-    origin = Origin(file, node.start_mark.line + 1, node.start_mark.column + 1)
-    # An alias hands out the same node object a second time; refusing it also ends alias bombs.
-    if id(node) in seen:
-        raise refuse("mapping-yaml", "an alias (*name) is not allowed", "write the value out", origin)
-    seen.add(id(node))
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise refuse("mapping-yaml", f"the tag {node.tag} is not allowed", "remove the tag", origin)
-    if isinstance(node, yaml.ScalarNode):
-        return Located(node.value, origin)
-    if isinstance(node, yaml.SequenceNode):
-        return [_tree(child, file, seen) for child in node.value]
-    return _mapping(node, file, seen)
+def _text(path: Path, shown_as: str) -> str:
+    try:
+        held = path.read_bytes()
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or type(error).__name__}"
+        raise refuse("mapping-file", what, "see docs/mapping-language.md for the files of a set", Origin(shown_as)) from None
+    try:
+        return held.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        origin = _place(shown_as, held[: error.start])
+        raise refuse("mapping-yaml", "not UTF-8 from this place on", "save the file as UTF-8", origin) from None
 
 
-def _mapping(node: yaml.MappingNode, file: str, seen: set[int]) -> dict[Located, Tree]:
+def _place(file: str, before: bytes) -> Origin:
+    """The place that follows these bytes."""
+    lines = before.decode("utf-8", "replace").split("\n")
+    return Origin(file, len(lines), len(lines[-1]) + 1)
+
+
+def _origin(event: yaml.Event, file: str) -> Origin:
+    mark = event.start_mark
+    return Origin(file, mark.line + 1, mark.column + 1) if mark else Origin(file)
+
+
+def _document(events: Iterator[yaml.Event], file: str) -> Tree:
+    """The tree of the only document. All events are taken, so that a second document is an error of the parser."""
+    tree: Tree | None = None
+    for event in events:
+        if isinstance(event, yaml.DocumentStartEvent) and tree is not None:
+            origin = _origin(event, file)
+            raise refuse("mapping-yaml", "a second document starts here", "remove the line '---'", origin)
+        if isinstance(event, yaml.NodeEvent):
+            tree = _tree(event, events, file, 1)
+    if tree is None:
+        raise refuse("mapping-yaml", "the file is empty", "see docs/mapping-language.md", Origin(file, 1, 1))
+    return tree
+
+
+def _tree(event: yaml.Event, events: Iterator[yaml.Event], file: str, depth: int) -> Tree:
+    origin = _origin(event, file)
+    # Without anchors there are no aliases, and without aliases no bomb of them.
+    if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+        raise refuse("mapping-yaml", "anchors (&name) and aliases (*name) are not allowed", "write the value out", origin)
+    if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
+        raise refuse("mapping-yaml", f"the tag {event.tag} is not allowed", "remove the tag: every value is text", origin)
+    if isinstance(event, yaml.ScalarEvent):
+        return Located(event.value, origin)
+    if depth > _DEEPEST:
+        raise refuse("mapping-yaml", f"nested deeper than {_DEEPEST} levels", "see docs/mapping-language.md", origin)
+    if isinstance(event, yaml.SequenceStartEvent):
+        return [_tree(child, events, file, depth + 1) for child in _until(events, yaml.SequenceEndEvent)]
+    return _mapping(events, file, depth)
+
+
+def _mapping(events: Iterator[yaml.Event], file: str, depth: int) -> dict[Located, Tree]:
     out: dict[Located, Tree] = {}
-    for key_node, value_node in node.value:
-        key = _tree(key_node, file, seen)
+    for event in _until(events, yaml.MappingEndEvent):
+        key = _tree(event, events, file, depth + 1)
         if not isinstance(key, Located):
-            origin = Origin(file, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            origin = _origin(event, file)
             raise refuse("mapping-yaml", "a key must be plain text", "write the key as text", origin)
         if key in out:
             raise refuse("mapping-duplicate-key", f"the key '{key}' stands twice", "remove or rename one", key.origin)
-        out[key] = _tree(value_node, file, seen)
+        out[key] = _tree(next(events), events, file, depth + 1)
     return out
+
+
+def _until(events: Iterator[yaml.Event], end: type[yaml.Event]) -> Iterator[yaml.Event]:
+    """The events that open the members of a list or dict; whoever takes one takes its inside too."""
+    while not isinstance(event := next(events), end):
+        yield event

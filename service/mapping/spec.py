@@ -13,7 +13,7 @@ from service.terminology.tables import CodeTable
 
 @dataclass(frozen=True)
 class Step:
-    """One step of an element path: `name` as FHIR's JSON writes it (a choice of several types ends in [x]), `slice` its label."""
+    """One step of an element path: `name` as FHIR's JSON writes it (an open choice ends in [x]), `slice` its label."""
 
     name: str
     slice: str = ""
@@ -47,7 +47,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Row:
-    """element: fields | converter. `link` is "patient" or "parent" for "-> patient" and "-> parent"; `derived` rows are not read back."""
+    """element: fields | converter. `link` is "patient" or "parent" ("-> patient"); `derived` rows are not read back."""
 
     element: Located
     steps: tuple[Step, ...]

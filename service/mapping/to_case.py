@@ -6,23 +6,27 @@ issue with its FHIRPath expression. Nothing is dropped in silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping as MappingABC, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
+
+from service.fhir import definitions
 from service.issues import Issue
 from service.mapping.compiled import Kind, Mapping
 from service.mapping.scope import Entry, Scope
 from service.mapping.to_fhir import Mapped, Record, Resource, to_resources
 from service.mapping.tree import Node
 
-UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError)
 # What servers set by themselves and no record holds: http://hl7.org/fhir/R4/resource.html#Meta
 _SERVER_META = ("versionId", "lastUpdated", "source")
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """A resource with its fullUrl and its expression in the bundle ("Bundle.entry[3].resource")."""
 
     resource: Resource
@@ -31,12 +35,13 @@ class Located:
 
 
 @dataclass
-class _Reading:
+class Reading:
+    """A record as it is read: what was found so far, and what could not be read."""
+
     mapping: Mapping
     scope: Scope
     issues: list[Issue] = field(default_factory=list)
     sources: dict[int, Located] = field(default_factory=dict)  # id(item) → where it was read
-    items: dict[str, Entry] = field(default_factory=dict)  # fullUrl → entry
 
     def report(self, code: str, rule: str, text: str, expression: str, **more: Any) -> None:
         self.issues.append(Issue("error", code, rule, text, expression=expression, **more))
@@ -47,38 +52,53 @@ def to_record(resources: Sequence[Located], mapping: Mapping, key: bytes) -> tup
 
     `key` only saves work: under another deployment's key the same record comes back, its identities set aside.
     """
-    reading = _Reading(mapping, Scope(mapping.spec.items, anchors=frozenset(mapping.spec.anchors)))
-    found = _sort(resources, reading)
-    patients = found.get("", [])
-    if len(patients) != 1:
-        text = f"expected the resources of one patient, found {len(patients)} Patient resources that this set writes"
-        reading.report("not-found", "bundle-patient", text, "Bundle.entry", fix="convert one patient at a time")
-        return None, reading.issues
-    record: Record = {}
-    for kind in mapping.kinds:
-        _read_kind(kind, found.get(kind.section, []), record, reading)
-    if not reading.issues:
+    record, reading = read_record(resources, mapping)
+    if record is not None and not reading.issues:
         reading.issues += _compare(record, reading, key)
     return record, reading.issues
 
 
-def _sort(resources: Sequence[Located], reading: _Reading) -> dict[str, list[Located]]:
+def read_record(resources: Sequence[Located], mapping: Mapping) -> tuple[Record | None, Reading]:
+    """The record that these resources hold, read but not yet proved: only `to_record` knows that nothing was left behind."""
+    reading = Reading(mapping, Scope(mapping.spec.items, anchors=frozenset(mapping.spec.anchors)))
+    found = _sort(resources, reading)
+    patients = found[""]
+    if len(patients) != 1:
+        text = f"expected the resources of one patient, found {len(patients)} Patient resources that this set writes"
+        reading.report("not-found", "bundle-patient", text, "Bundle.entry", fix="convert one patient at a time")
+        return None, reading
+    record: Record = {}
+    for kind in mapping.kinds:
+        _read_kind(kind, found[kind.section], record, reading)
+    return record, reading
+
+
+Found = dict[str, list[tuple[Entry, Located]]]
+
+
+def _sort(resources: Sequence[Located], reading: Reading) -> Found:
     """Resources by section. One that no row file, or more than one, would have written is an issue."""
-    found: dict[str, list[Located]] = {}
+    found: Found = {kind.section: [] for kind in reading.mapping.kinds}
+    find, by_section, by_url = reading.mapping.dispatcher.find, reading.mapping.by_section, reading.scope.by_url
     for located in resources:
-        plan = reading.mapping.dispatcher.find(located.resource)
+        plan = find(located.resource)
         if plan is None:
-            kind = located.resource.get("resourceType")
-            text = f"no row file of '{reading.mapping.name}' writes such a {kind if isinstance(kind, str) else 'resource'}"
-            fix = "add a row file or a term to the mapping set, or take the resource out of the bundle"
-            reading.report("not-supported", "bundle-unmapped-resource", text, located.expression, fix=fix)
-        else:
-            found.setdefault(plan.section, []).append(located)
-            entry = Entry(plan.section, plan.resource, {}, None, located.full_url)
-            reading.items[located.full_url] = entry
-            reading.scope.by_url[located.full_url] = entry
+            _report_unmapped(located, reading)
+            continue
+        entry = by_url[located.full_url] = Entry(plan.section, plan.resource, {}, None, located.full_url)
+        found[plan.section].append((entry, located))
+        if by_section[plan.section].has_id:
             _take_id(entry, located.resource, reading.mapping.spec.items)
     return found
+
+
+def _report_unmapped(located: Located, reading: Reading) -> None:
+    kind = located.resource["resourceType"]
+    # Only a name that FHIR knows is repeated: anything else there could be anybody's data.
+    known = kind if definitions.load().type(kind) else "resource"
+    text = f"no row file of '{reading.mapping.name}' writes such a {known}"
+    fix = "add a row file or a term to the mapping set, or take the resource out of the bundle"
+    reading.report("not-supported", "bundle-unmapped-resource", text, located.expression, fix=fix)
 
 
 def _take_id(entry: Entry, resource: Resource, system: str) -> None:
@@ -89,11 +109,10 @@ def _take_id(entry: Entry, resource: Resource, system: str) -> None:
             entry.item["id"] = identifier["value"]
 
 
-def _read_kind(kind: Kind, found: list[Located], record: Record, reading: _Reading) -> None:
-    for located in found:
-        entry = reading.items[located.full_url]
+def _read_kind(kind: Kind, found: list[tuple[Entry, Located]], record: Record, reading: Reading) -> None:
+    for entry, located in found:
         try:
-            above = _above(kind, located.resource, record, reading)
+            above = _above(kind, located.resource, reading) if kind.plan.parent else record
             item = kind.read(located.resource, above, reading.scope)
         except UNREADABLE as error:
             reading.issues += _explain(kind, located, reading, error)
@@ -107,20 +126,17 @@ def _read_kind(kind: Kind, found: list[Located], record: Record, reading: _Readi
         reading.sources[id(item)] = located
 
 
-def _above(kind: Kind, resource: Resource, record: Record, reading: _Reading) -> dict[str, Any]:
-    """The item that the item of this resource stands in: the record, or the one that its -> parent row refers to."""
-    if not kind.plan.parent:
-        return record
-    link = next(leaf for leaf in kind.plan.root.leaves() if leaf.row and leaf.row.link == "parent")
-    held = resource[link.name]
+def _above(kind: Kind, resource: Resource, reading: Reading) -> dict[str, Any]:
+    """The item that the item of this resource stands in: the one that its -> parent row refers to."""
+    held = resource[kind.link]
     reference = (held[0] if isinstance(held, list) else held)["reference"]
-    entry = reading.items.get(reference)
+    entry = reading.scope.by_url.get(reference)
     if entry is None or entry.section != kind.plan.parent:
-        raise ValueError(f"{link.name} leads to no {kind.plan.parent} of this bundle")
+        raise ValueError(f"{kind.link} leads to no {kind.plan.parent} of this bundle")
     return entry.item
 
 
-def _attach(kind: Kind, item: dict[str, Any], above: dict[str, Any], located: Located, reading: _Reading) -> None:
+def _attach(kind: Kind, item: dict[str, Any], above: dict[str, Any], located: Located, reading: Reading) -> None:
     if kind.is_list:
         above.setdefault(kind.name, []).append(item)
     elif kind.name in above:
@@ -130,7 +146,7 @@ def _attach(kind: Kind, item: dict[str, Any], above: dict[str, Any], located: Lo
         above[kind.name] = item
 
 
-def _explain(kind: Kind, located: Located, reading: _Reading, error: Exception) -> Iterator[Issue]:
+def _explain(kind: Kind, located: Located, reading: Reading, error: Exception) -> Iterator[Issue]:
     """Which rows fail, each tried by itself; where none does, the resource has not the shape of its type."""
     failed = False
     for leaf in kind.plan.root.leaves():
@@ -167,7 +183,7 @@ def _values(leaf: Node, located: Located) -> Iterator[tuple[str, Any]]:
 # --- the proof --------------------------------------------------------------------------------------------------------
 
 
-def _compare(record: Record, reading: _Reading, key: bytes) -> list[Issue]:
+def _compare(record: Record, reading: Reading, key: bytes) -> list[Issue]:
     """Writes the record again and compares each resource with the one that was read."""
     refused = reading.mapping.accepts.is_valid(record) is False
     if refused:
@@ -176,22 +192,23 @@ def _compare(record: Record, reading: _Reading, key: bytes) -> list[Issue]:
     mapped, issues = to_resources(record, reading.mapping, key)
     if mapped is None:
         return issues
-    urls = _urls(mapped, reading)
+    sources = [reading.sources[id(entry.item)] for entry in mapped.entries]
+    if _encode(mapped.resources) == _encode([source.resource for source in sources]):
+        return []
+    same = _Same(_urls(mapped, reading), reading.mapping.spec.identifier)
     out: list[Issue] = []
-    for entry, ours in zip(mapped.entries, mapped.resources, strict=True):
-        theirs = reading.sources[id(entry.item)]
-        if ours != theirs.resource:
-            out += _differences(ours, theirs.resource, theirs.expression, _Same(urls, reading.mapping.spec.identifier))
+    for ours, theirs in zip(mapped.resources, sources, strict=True):
+        out += _differences(ours, theirs.resource, theirs.expression, same)
     return out
 
 
-def _form_errors(record: Record, reading: _Reading) -> Iterator[Issue]:
+def _form_errors(record: Record, reading: Reading) -> Iterator[Issue]:
     for error in reading.mapping.accepts.iter_errors(record):
         pointer = "".join(f"/{step}" for step in error.instance_path)
         yield Issue("error", "invariant", "bundle-form", "the form does not accept what was read here", pointer=pointer)
 
 
-def _urls(mapped: Mapped, reading: _Reading) -> dict[str, str]:
+def _urls(mapped: Mapped, reading: Reading) -> dict[str, str]:
     """Our fullUrl of each item → the one under which the bundle has it."""
     return {entry.full_url: reading.sources[id(entry.item)].full_url for entry in mapped.entries}
 
@@ -208,14 +225,12 @@ class _Same:
 
 
 def _differences(ours: Any, theirs: Any, expression: str, same: _Same, path: str = "") -> Iterator[Issue]:
-    if ours == theirs:
-        return
     if isinstance(ours, dict) and isinstance(theirs, dict):
         yield from _object_differences(ours, theirs, expression, same, path)
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             yield from _differences(one, other, f"{expression}[{index}]", same, path)
-    else:
+    elif ours != theirs or str(ours) != str(theirs):  # 1.0 and 1.00 are equal numbers, and different data
         yield _lost(expression)
 
 

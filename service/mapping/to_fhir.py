@@ -1,15 +1,15 @@
-"""Item by item from a record to its resources, by the generated functions; what goes wrong is explained afterwards, row by row."""
+"""Item by item from a record to its resources, by the generated functions; what goes wrong is explained row by row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.issues import Issue
 from service.mapping.compiled import Kind, Mapping
 from service.mapping.converters import CONVERTERS
-from service.mapping.identity import identity
+from service.mapping.identity import Identities
 from service.mapping.scope import Entry, Scope
 from service.mapping.spec import FieldRef
 from service.mapping.tree import Node
@@ -39,24 +39,19 @@ def to_resources(record: Record, mapping: Mapping, key: bytes) -> tuple[Mapped |
     resources: list[Resource] = []
     try:
         for kind, found in entries:
+            write = kind.write
             for entry in found:
-                resources.append(_write(kind, entry, scope))
+                above = entry.parent or entry
+                resources.append(write(entry.item, above.item, entry.full_url[9:], above.full_url, scope))
     except ValueError:
         return None, list(_explain(entries, scope))
     return Mapped([entry for _kind, found in entries for entry in found], resources, scope), []
 
 
-def _write(kind: Kind, entry: Entry, scope: Scope) -> Resource:
-    above = entry.parent
-    if above is None:
-        return kind.write(entry.item, None, entry.full_url[9:], "", scope)
-    return kind.write(entry.item, above.item, entry.full_url[9:], above.full_url, scope)
-
-
 def _enter(record: Record, mapping: Mapping, key: bytes, scope: Scope) -> tuple[list[tuple[Kind, list[Entry]]], list[Issue]]:
     """Every item of the record with its identity; ids and identities that two items share are issues."""
-    case = record[mapping.case_field]
-    root = Entry("", "Patient", record, None, "urn:uuid:" + identity(key, case, "", "", ()))
+    identities = Identities(key, record[mapping.case_field])
+    root = Entry("", "Patient", record, None, identities.of("", "", ()))
     scope.patient_url = root.full_url
     scope.by_url[root.full_url] = root
     found: dict[str, list[Entry]] = {"": [root]}
@@ -64,29 +59,26 @@ def _enter(record: Record, mapping: Mapping, key: bytes, scope: Scope) -> tuple[
     for kind in mapping.kinds[1:]:
         found[kind.section] = here = []
         for above in found[kind.plan.parent]:
-            for entry in _items(kind, above):
-                fields = entry.item
-                values = [fields.get(name) for name in kind.key]
-                url = "urn:uuid:" + identity(key, case, kind.section, above.full_url, values)
-                entry.full_url = url
-                if url in scope.by_url:
-                    issues.append(_collision(kind, entry, scope.by_url[url]))
-                scope.by_url[url] = entry
-                if "id" in fields and scope.items.setdefault(fields["id"], entry) is not entry:
-                    issues.append(_same_id(entry, scope.items[fields["id"]]))
-                here.append(entry)
+            held = above.item.get(kind.name)
+            if held is not None:
+                for index, item in enumerate(held) if kind.is_list else ((-1, held),):
+                    values = [item.get(name) for name in kind.key]
+                    url = identities.of(kind.section, above.full_url, values)
+                    entry = Entry(kind.section, kind.resource, item, above, url, (kind.name, index))
+                    here.append(entry)
+                    issues += _register(kind, entry, scope)
     return [(kind, found[kind.section]) for kind in mapping.kinds], issues
 
 
-def _items(kind: Kind, above: Entry) -> Iterator[Entry]:
-    held = above.item.get(kind.name)
-    if held is None:
-        return
-    if kind.is_list:
-        for index, item in enumerate(held):
-            yield Entry(kind.section, kind.resource, item, above, "", (kind.name, index))
-    else:
-        yield Entry(kind.section, kind.resource, held, above, "", (kind.name, -1))
+def _register(kind: Kind, entry: Entry, scope: Scope) -> Sequence[Issue]:
+    """Makes the item known by its identity and its id; what is taken already is an issue."""
+    first = scope.by_url.setdefault(entry.full_url, entry)
+    if first is not entry:
+        return [_collision(kind, entry, first)]
+    name = entry.item.get("id")
+    if name is not None and (first := scope.items.setdefault(name, entry)) is not entry:
+        return [_same_id(entry, first)]
+    return ()
 
 
 def _collision(kind: Kind, entry: Entry, other: Entry) -> Issue:
@@ -121,7 +113,7 @@ def _explain_row(kind: Kind, entry: Entry, leaf: Node, scope: Scope) -> Iterator
     row, bound = leaf.row, leaf.bound
     if row is None or bound is None or row.derived:
         return
-    for place, values in _values(entry, row.fields):
+    for place, values in values_of(entry, row.fields):
         if all(value is None for value in values):
             continue
         try:
@@ -133,7 +125,7 @@ def _explain_row(kind: Kind, entry: Entry, leaf: Node, scope: Scope) -> Iterator
                 "case-" + (row.use.converter if row.use else "value"),
                 str(error),
                 fix="see the form of this field: casebridge mappings show",
-                pointer=f"{entry.pointer}/{place}",
+                pointer=place,
                 expression=f"{kind.resource}.{leaf.path}",
                 origin=row.origin,
             )
@@ -141,7 +133,7 @@ def _explain_row(kind: Kind, entry: Entry, leaf: Node, scope: Scope) -> Iterator
 
 def _run(leaf: Node, values: list[Any], scope: Scope) -> None:
     bound = leaf.bound
-    assert bound is not None and leaf.row is not None and leaf.row.use is not None
+    assert bound is not None
     if bound.merging:
         bound.to_fhir({}, leaf.name, *_pad(values, leaf), scope)
     elif not bound.identity:
@@ -149,20 +141,20 @@ def _run(leaf: Node, values: list[Any], scope: Scope) -> None:
 
 
 def _pad(values: list[Any], leaf: Node) -> list[Any]:
-    assert leaf.row is not None and leaf.row.use is not None
+    assert leaf.row is not None
+    assert leaf.row.use is not None
     wanted = CONVERTERS[leaf.row.use.converter].fields[1]
     return (values + [None] * wanted)[:wanted]
 
 
-def _values(entry: Entry, fields: tuple[FieldRef, ...]) -> Iterator[tuple[str, list[Any]]]:
-    """The values of a row's fields with the place of the first; once for each element where the field is a list."""
+def values_of(entry: Entry, fields: tuple[FieldRef, ...]) -> Iterator[tuple[str, list[Any]]]:
+    """The values of a row's fields with the JSON Pointer of the first; once for each element where the field is a list."""
     first = fields[0]
     if not first.many:
-        yield "/".join(first.path), [_get(entry, ref) for ref in fields]
+        yield f"{entry.pointer}/{'/'.join(first.path)}", [_get(entry, ref) for ref in fields]
         return
     for index, element in enumerate(entry.item.get(first.many[0]) or ()):
-        rest = first.path[1:]
-        place = "/".join((first.many[0], str(index), *rest))
+        place = "/".join((entry.pointer, first.many[0], str(index), *first.path[1:]))
         yield place, [element.get(ref.path[1]) if ref.path[1:] else element for ref in fields]
 
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from service.fhir.definitions import Definitions, Element, UnknownElement
 from service.issues import Issue, Origin
-from service.mapping.converters import CONVERTERS, Argument, Bound, Target
+from service.mapping.bound import Argument, Bound, Target
+from service.mapping.converters import CONVERTERS
+from service.mapping.primitives import PRIMITIVES, constant_value
 from service.mapping.source import Located, problem
 from service.mapping.spec import Constant, FieldRef, Row, RowFile, Spec, Step, Use
 from service.terminology.tables import CodeTable
 
 MISSING: Any = object()
+NOWHERE = Origin("")
 # Stands in the tree where the writer puts the identity of the item.
 IDENTITY = "$identity"
-_IN_SYSTEM_TYPES = ("string", "code", "uri", "url", "canonical", "id", "markdown", "dateTime", "date", "instant", "oid")
+# What a constant may be written by, and what writes codes and so needs one for each term.
+_FOR_CONSTANTS = ("concept", "code", "term")
+_NEED_CODES = ("code", "quantity", "range", "reference_range")
+_SAMPLE_WORDS = {"": (), "table": ("",), "unit": ("1",), "two units": ("Gy", "cGy"), "sections": ("",)}
 
 
 @dataclass
@@ -38,8 +43,9 @@ class Node:
     constant: Any = MISSING
     row: Row | None = None
     bound: Bound | None = None
-    origin: Origin = Origin("")
+    origin: Origin = NOWHERE
     declared: str = ""
+    beside: dict[str, Any] = field(default_factory=dict)  # the constants of the same group, by name
 
     @property
     def label(self) -> str:
@@ -50,6 +56,11 @@ class Node:
             yield self
         for child in self.children:
             yield from child.leaves()
+
+    @property
+    def first_origin(self) -> Origin:
+        """Where the first row or constant below stands."""
+        return next(self.leaves()).origin
 
     def triggers(self) -> list[FieldRef]:
         """The fields whose presence makes this element appear: the first of each row below it."""
@@ -63,15 +74,9 @@ class Plan:
 
     file: RowFile
     root: Node
+    section: str
     parent: str  # the section of the items above; empty for the record
-
-    @property
-    def section(self) -> str:
-        return self.file.section
-
-    @property
-    def resource(self) -> str:
-        return str(self.file.resource)
+    resource: str
 
 
 class Planner:
@@ -88,18 +93,26 @@ class Planner:
         before = len(self.issues)
         kind = self.definitions.type(file.resource)
         if kind is None or kind.kind != "resource" or kind.abstract:
-            names = [name for name, one in self.definitions.types.items() if one.kind == "resource"]
-            self._wrong(file.resource.origin, "mapping-resource", f"FHIR R4 has no resource {file.resource}", _near(file.resource, names))
+            names = [name for name, one in self.definitions.types.items() if one.kind == "resource" and not one.abstract]
+            text = f"FHIR R4 has no resource {file.resource} to write"
+            near = _near(file.resource, names) or "choose a resource of http://hl7.org/fhir/R4/resourcelist.html"
+            self._wrong(file.resource.origin, "mapping-resource", text, near)
             return None
-        root = Node(str(file.resource), "", "", Element(str(file.resource), "", 1, "1", (), (), (), None, False), origin=file.origin)
+        if not any(element.name == "identifier" and element.is_list for element in self.definitions.children(file.resource)):
+            what = f"{file.resource} has no list of identifiers, which would carry its identity"
+            self._wrong(file.resource.origin, "mapping-resource", what, "choose a resource that has one")
+            return None
+        root = Node(
+            str(file.resource), "", "", Element(str(file.resource), "", 1, "1", (), (), (), None, False), origin=file.origin
+        )
         for constant in (*self._identity(file), *file.constants):
             self._insert_constant(file, root, constant)
         for row in file.rows:
             self._insert_row(file, root, row)
         self._order(str(file.resource), root)
-        if len(self.issues) == before:
-            self._check_group(file, root)
-        return Plan(file, root, ".".join(file.section.split(".")[:-1])) if len(self.issues) == before else None
+        section = file.section
+        above = section.rpartition(".")[0]
+        return Plan(file, root, section, above, str(file.resource)) if len(self.issues) == before else None
 
     def _identity(self, file: RowFile) -> Iterator[Constant]:
         """The identifier that every resource carries: the set's system and the item's keyed identity."""
@@ -114,15 +127,20 @@ class Planner:
         if node is None:
             return
         if constant.use:
-            bound = self._bind(file, node, constant.use, constant.origin)
-            if bound and bound.table and constant.value in bound.table.terms:
-                node.constant = bound.to_fhir(constant.value, None)
-            elif bound and bound.table:
-                near = _near(constant.value, bound.table.terms)
-                text = f"the code table '{bound.table.name}' has no term '{constant.value}'"
-                self._wrong(constant.origin, "mapping-term", text, near or "add a row to the table")
+            self._insert_term(node, constant, constant.use)
         else:
             node.constant = self._primitive(node, constant)
+
+    def _insert_term(self, node: Node, constant: Constant, use: Use) -> None:
+        if use.converter in CONVERTERS and use.converter not in _FOR_CONSTANTS:
+            text = f"a constant cannot be written by '{use.converter}'"
+            self._wrong(
+                constant.origin, "mapping-constant", text, f"write TERM | {' or '.join(_FOR_CONSTANTS)}, or the value alone"
+            )
+            return
+        bound = self._bind(node, use, constant.origin, term=constant.value)
+        if bound and bound.table and constant.value in bound.table.terms:
+            node.constant = bound.to_fhir(constant.value, None)
 
     def _insert_row(self, file: RowFile, root: Node, row: Row) -> None:
         node = self._leaf(file, root, row.steps, row.origin, row.element.origin)
@@ -132,7 +150,7 @@ class Planner:
         if row.link:
             self._check_link(file, node, row)
         elif row.use:
-            node.bound = self._bind(file, node, row.use, row.origin)
+            node.bound = self._bind(node, row.use, row.origin)
             if node.bound:
                 self._check_fields(node, row, node.bound, row.use)
 
@@ -145,7 +163,9 @@ class Planner:
                 self._wrong(at, "mapping-element", str(error), "use an element of the R4 definition")
                 return None
             is_last = position == len(steps) - 1
-            if (is_last and (found.children or found.origin.file)) or (not is_last and (found.row or found.constant is not MISSING)):
+            if (is_last and (found.children or found.origin.file)) or (
+                not is_last and (found.row or found.constant is not MISSING)
+            ):
                 text = f"{found.label} is written twice in this file"
                 self._wrong(at, "mapping-twice", text, "keep one row, or give each a slice label in brackets")
                 return None
@@ -172,7 +192,9 @@ class Planner:
         for child in node.children:
             child.declared = self._declared(child, position)
         node.children.sort(key=lambda child: position[child.declared])
+        constants = {child.name: child.constant for child in node.children if child.constant is not MISSING}
         for child in node.children:
+            child.beside = constants
             self._order(resource, child)
 
     def _declared(self, child: Node, known: Mapping[str, int]) -> str:
@@ -182,44 +204,100 @@ class Planner:
 
     # --- types and bindings -------------------------------------------------------------------------------------
 
-    def _bind(self, file: RowFile, node: Node, use: Use, origin: Origin) -> Bound | None:
+    def _bind(self, node: Node, use: Use, origin: Origin, term: str | None = None) -> Bound | None:
+        """The converter for this element. `term`: the only one that is ever written, where it is a constant."""
         converter = CONVERTERS.get(use.converter)
         if converter is None:
             near = _near(use.converter, CONVERTERS)
-            self._wrong(origin, "mapping-converter", f"there is no converter '{use.converter}'", near or f"known: {', '.join(CONVERTERS)}")
+            self._wrong(
+                origin,
+                "mapping-converter",
+                f"there is no converter '{use.converter}'",
+                near or f"known: {', '.join(CONVERTERS)}",
+            )
             return None
-        if not self._arguments_fit(converter.arguments, use, origin):
+        if not self._arguments_fit(converter.arguments, use, origin) or not self._terms_fit(use, origin, term):
             return None
         element = node.element
         target = Target(element.types, element.min > 0, element.targets)
-        bound = converter.make(target, Argument(use.arguments, self.spec.tables, self.sections, self.spec.items))
-        if not bound.types:
+        try:
+            bound = converter.make(target, Argument(use.arguments, self.spec.tables, self.sections, self.spec.items))
+        except (KeyError, IndexError, ValueError):
+            text = f"'{use.converter}' cannot work with ({', '.join(use.arguments)})"
+            self._wrong(origin, "mapping-argument", text, f"it is: {converter.says}")
+            return None
+        # A moment is a dateTime, or a Period beside one in a choice.
+        if not bound.types or (use.converter == "moment" and "dateTime" not in element.types):
             text = f"{node.path} is {' or '.join(element.types)}; the converter '{use.converter}' does not write that"
-            fit = [name for name, one in CONVERTERS.items() if one.arguments == "" and one.make(target, _NO_ARGUMENT).types]
-            self._wrong(origin, "mapping-type", text, f"fitting here: {', '.join(fit)}" if fit else "choose a converter of that type")
+            self._wrong(origin, "mapping-type", text, self._fitting(target))
             return None
         if len(element.types) > 1 and not bound.merging:
             names = ", ".join(f"{node.name}{kind[0].upper()}{kind[1:]}" for kind in bound.types)
             self._wrong(origin, "mapping-choice", f"{node.path} is a choice of types", f"name the type: {names}")
             return None
-        self._check_binding(node, bound, origin)
+        self._check_binding(node, bound, origin, term)
         self._check_targets(node, use, origin)
+        self._check_place(node, bound, use, origin)
         return bound
+
+    def _fitting(self, target: Target) -> str:
+        """The converters that write one of these types: each is asked, with a table, a unit or a section where it needs one."""
+        fit = []
+        for name, one in CONVERTERS.items():
+            words = _SAMPLE_WORDS[one.arguments]
+            if one.make(target, Argument(words, {"": CodeTable("", {})}, {"": ""}, "")).types:
+                fit.append(name)
+        return (
+            f"fitting here: {', '.join(fit)}" if fit else "no converter writes that: choose an element below it, or a constant"
+        )
+
+    def _terms_fit(self, use: Use, origin: Origin, term: str | None) -> bool:
+        """Whether the code table holds what the converter needs: terms, the constant's among them, and codes."""
+        if CONVERTERS[use.converter].arguments != "table":
+            return True
+        table = self.spec.tables[use.arguments[0]]
+        before = len(self.issues)
+        if term is not None and term not in table.terms:
+            text = f"the code table '{table.name}' has no term '{term}'"
+            self._wrong(origin, "mapping-term", text, _near(term, table.terms) or "add a row to the table")
+        elif not table.terms:
+            self._wrong(origin, "mapping-term", f"the code table '{table.name}' has no terms", "add rows to the table")
+        elif use.converter in _NEED_CODES:
+            owners: dict[str, str] = {}
+            for one in table.terms.values():
+                code = one.codings[0].code if one.codings else ""
+                if not code:
+                    text = f"the term '{one.name}' has no code, and '{use.converter}' writes codes (row {origin})"
+                    self._wrong(one.origin, "mapping-term", text, "give it system and code, or take it out")
+                elif use.converter == "code" and owners.setdefault(code, one.name) != one.name:
+                    text = f"'{owners[code]}' and '{one.name}' have one code, {code}: it could not be read back (row {origin})"
+                    self._wrong(one.origin, "mapping-term", text, "keep one of the two terms")
+        return len(self.issues) == before
 
     def _arguments_fit(self, wanted: str, use: Use, origin: Origin) -> bool:
         count = {"": 0, "table": 1, "unit": 1, "two units": 2}.get(wanted)
         if count is not None and len(use.arguments) != count:
-            self._wrong(origin, "mapping-argument", f"'{use.converter}' takes {wanted or 'nothing'} in brackets", f"write {use.converter}({wanted})")
+            self._wrong(
+                origin,
+                "mapping-argument",
+                f"'{use.converter}' takes {wanted or 'nothing'} in brackets",
+                f"write {use.converter}({wanted})",
+            )
             return False
         known: Mapping[str, Any] = self.spec.tables if wanted == "table" else self.sections if wanted == "sections" else {}
         for word in use.arguments if wanted in ("table", "sections") else ():
             if word not in known:
                 kind = "code table" if wanted == "table" else "section"
-                self._wrong(origin, f"mapping-unknown-{kind.replace(' ', '-')}", f"there is no {kind} '{word}'", _near(word, known) or f"known: {', '.join(known)}")
+                self._wrong(
+                    origin,
+                    f"mapping-unknown-{kind.replace(' ', '-')}",
+                    f"there is no {kind} '{word}'",
+                    _near(word, known) or f"known: {', '.join(known)}",
+                )
                 return False
         return bool(use.arguments) or wanted != "sections"
 
-    def _check_binding(self, node: Node, bound: Bound, origin: Origin) -> None:
+    def _check_binding(self, node: Node, bound: Bound, origin: Origin, only: str | None) -> None:
         binding, table = node.element.binding, bound.table
         if not binding or binding.strength != "required" or table is None:
             return
@@ -228,10 +306,25 @@ class Planner:
             return
         codes = {code for _system, code in allowed}
         for term in table.terms.values():
-            fits = any((c.system, c.code) in allowed or (node.element.types == ("code",) and c.code in codes) for c in term.codings)
+            fits = (only is not None and term.name != only) or any(
+                (c.system, c.code) in allowed or (node.element.types == ("code",) and c.code in codes) for c in term.codings
+            )
             if not fits:
                 text = f"the term '{term.name}' has no code of {binding.value_set}, which {node.path} requires"
                 self._wrong(term.origin, "mapping-binding", text, f"one of: {', '.join(sorted(codes)[:12])}", origin)
+
+    def _check_place(self, node: Node, bound: Bound, use: Use, origin: Origin) -> None:
+        if bound.merging and node.element.is_list:
+            self._wrong(
+                origin,
+                "mapping-cardinality",
+                f"{node.path} repeats, and '{use.converter}' writes one",
+                "choose another element",
+            )
+        elif use.converter == "specimen" and "." in node.path:
+            self._wrong(
+                origin, "mapping-type", "a contained Specimen belongs to the whole resource", "write to its own specimen"
+            )
 
     def _check_targets(self, node: Node, use: Use, origin: Origin) -> None:
         allowed = node.element.targets
@@ -255,22 +348,36 @@ class Planner:
         low, high = CONVERTERS[use.converter].fields
         if not low <= len(row.fields) <= high:
             count = str(low) if low == high else f"{low} to {high}"
-            self._wrong(row.origin, "mapping-fields", f"'{use.converter}' takes {count} fields", "see docs/mapping-language.md")
+            what = f"'{use.converter}' takes {count} field{'s' * (high > 1)}, not {len(row.fields)}"
+            self._wrong(row.origin, "mapping-fields", what, f"it is: {CONVERTERS[use.converter].says}")
+        if row.unknown and (node.element.is_list or not _may_be_unknown(bound)):
+            what = f"{node.path} cannot say that it is unknown"
+            self._wrong(
+                row.origin, "mapping-unknown", what, "take 'else unknown' away: it is for Quantity, CodeableConcept and Period"
+            )
         if len(row.fields) == 3 and "SimpleQuantity" in node.element.profiles:
-            self._wrong(row.origin, "mapping-type", f"{node.path} is a SimpleQuantity, which has no comparator", "leave the comparator out")
+            self._wrong(
+                row.origin,
+                "mapping-type",
+                f"{node.path} is a SimpleQuantity, which has no comparator",
+                "leave the comparator out",
+            )
 
     def _primitive(self, node: Node, constant: Constant) -> Any:
         (kind, *others) = node.element.types or ("",)
         text = constant.value
-        if others or kind not in (*_IN_SYSTEM_TYPES, "boolean", "integer", "positiveInt", "unsignedInt", "decimal"):
-            self._wrong(constant.origin, "mapping-constant", f"{node.path} is {' or '.join(node.element.types)}", "write it with a converter: TERM | concept(TABLE)")
+        if others or kind not in PRIMITIVES:
+            self._wrong(
+                constant.origin,
+                "mapping-constant",
+                f"{node.path} is {' or '.join(node.element.types)}",
+                "write it with a converter: TERM | concept(TABLE)",
+            )
             return MISSING
         self._check_code_constant(node, constant)
         try:
-            if kind == "boolean":
-                return {"true": True, "false": False}[text]
-            return int(text) if kind.endswith("nt") else Decimal(text) if kind == "decimal" else text
-        except (KeyError, ValueError, InvalidOperation):
+            return constant_value(kind, text)
+        except ValueError:
             self._wrong(constant.origin, "mapping-constant", f"'{text}' is no {kind}", f"write a {kind}")
             return MISSING
 
@@ -278,66 +385,21 @@ class Planner:
         binding = node.element.binding
         allowed = self.definitions.required_codes(binding.value_set) if binding and binding.strength == "required" else None
         codes = sorted({code for _system, code in allowed or ()})
-        if codes and constant.value not in codes:
+        if codes and node.element.types == ("code",) and constant.value not in codes:
             text = f"'{constant.value}' is no code of {binding.value_set if binding else ''}"
             self._wrong(constant.origin, "mapping-binding", text, _near(constant.value, codes) or f"one of: {', '.join(codes)}")
-
-    # --- cardinality and required elements ----------------------------------------------------------------------
-
-    def _check_group(self, file: RowFile, node: Node) -> None:
-        self._check_required(file, node)
-        self._check_siblings(node)
-        for child in node.children:
-            if child.children:
-                self._check_group(file, child)
-            elif child.row and child.row.fields and child.row.fields[0].many and not _repeats(node, child):
-                text = f"{child.path} does not repeat, but the field is a list"
-                self._wrong(child.origin, "mapping-cardinality", text, "take the [] away, or write to an element that repeats")
-
-    def _check_siblings(self, node: Node) -> None:
-        by_choice: dict[str, list[Node]] = {}
-        for child in node.children:
-            by_choice.setdefault(child.declared, []).append(child)
-        for same in by_choice.values():
-            first, *more = same
-            for other in more:
-                if first.name == other.name and not first.element.is_list:
-                    self._wrong(other.origin, "mapping-cardinality", f"{other.path} holds one value only", "remove a slice")
-                elif first.name != other.name and (first.constant is not MISSING or other.constant is not MISSING):
-                    self._wrong(other.origin, "mapping-choice", f"{first.name} and {other.name} are one choice element", "keep one")
-
-    def _check_required(self, file: RowFile, node: Node) -> None:
-        for element in self.definitions.children(str(file.resource), node.path):
-            if element.min == 0:
-                continue
-            here = [child for child in node.children if child.declared == element.name]
-            if not any(_always(child, node, file, is_root=not node.path) for child in here):
-                where = f"{file.resource}.{element.path}" if node.path else f"{file.resource}.{element.name}"
-                fix = "mark its field as required with '!'" if here else f"add a row or a constant for {element.name}"
-                self._wrong(here[0].origin if here else node.origin, "mapping-required", f"{where} must have a value", fix)
 
     def _wrong(self, origin: Origin, rule: str, text: str, fix: str, row: Origin | None = None) -> None:
         self.issues.append(problem(rule, text if row is None else f"{text} (row {row})", fix, origin))
 
 
-_NO_ARGUMENT = Argument((), {}, {}, "")
-
-
-def _repeats(parent: Node, leaf: Node) -> bool:
-    return leaf.element.is_list or parent.element.is_list
-
-
-def _always(child: Node, group: Node, file: RowFile, *, is_root: bool) -> bool:
-    """Whether the child has a value whenever its group is written."""
-    if child.children:
-        return any(_always(one, child, file, is_root=is_root) for one in child.children if one.row)
-    if child.row is None or child.row.link or child.row.derived or child.row.unknown:
-        return True
-    own = child.row.fields[0]
-    if own.required:
-        return True
-    others = {ref.name for ref in group.triggers() if ref.name != own.name}
-    return not is_root and all(own.name in file.requires.get(name, ()) for name in others)  # type: ignore[call-overload]
+def _may_be_unknown(bound: Bound) -> bool:
+    """An element that holds others can be absent with a reason; for a primitive the property beside it would have to."""
+    return (
+        "Period" in bound.types
+        if bound.merging
+        else bound.types[0] in ("Quantity", "SimpleQuantity", "CodeableConcept", "Range")
+    )
 
 
 def _near(word: str, known: Any) -> str:

@@ -61,7 +61,7 @@ class CodeTable:
 
 
 def read_table(path: Path, shown_as: str) -> CodeTable:
-    """The table in a CSV file. Raises MappingInvalid with every bad row: wrong columns, an empty term, a code without system."""
+    """The table in a CSV file. Raises MappingInvalid with each bad row: wrong columns, an empty term, a code without system."""
     issues: list[Issue] = []
     rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
     if not rows or tuple(rows[0]) != COLUMNS:
