@@ -17,12 +17,13 @@ DEFAULT_SET = "myeloma"
 
 @dataclass(frozen=True)
 class Settings:
-    """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the shipped sets."""
+    """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the shipped sets;
+    `max_bytes`: the longest body that the service takes."""
 
     home: Path
     key: bytes | None
     mappings: Path
-    max_bytes: int = 20_000_000
+    max_bytes: int = 5_000_000
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,7 +44,7 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int) -> in
     if not text:
         return default
     if not text.isdecimal():
-        issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}=20000000, or unset it")
+        issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}=5000000, or unset it")
         raise Usage([issue])
     return int(text)
 

@@ -1,0 +1,83 @@
+"""The Flask app put together: settings, engines, blueprints, the error handler, and what every request and answer gets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+
+from flask import Flask, Response, g, request
+from flask.typing import ResponseReturnValue
+
+from service.api import errors
+from service.api.answers import add_headers
+from service.api.blueprints import BLUEPRINTS
+from service.api.engines import Engines, open_engines
+from service.api.incoming import request_id
+from service.config import DEFAULT_SET, Settings, read_settings
+from service.errors import CasebridgeError
+from service.issues import Issue
+
+# Methods that a log may name: any other word is the client's own.
+_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+
+
+class Service(Flask):
+    """Flask, but an exception is logged without its text: that may hold what a patient's record says."""
+
+    def log_exception(self, exc_info: tuple[type, BaseException, TracebackType | None] | tuple[None, None, None]) -> None:
+        self.logger.error("failure request_id=%s %s", request_id(), errors.describe(exc_info[1]))
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The service. Raises CasebridgeError, after a line in the log, where the default mapping set or the key cannot be used."""
+    settings = settings or read_settings()
+    app = Service("service.api")
+    if app.logger.level == logging.NOTSET:
+        app.logger.setLevel(logging.INFO)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_bytes
+    # "//convert" is 404, for Werkzeug's redirect would answer with the address it was sent.
+    app.url_map.merge_slashes = False
+    app.extensions["casebridge"] = _open(app, settings)
+    app.before_request(_start)
+    app.after_request(_finish)
+    app.register_error_handler(Exception, errors.answer)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _open(app: Flask, settings: Settings) -> Engines:
+    """The engines, the default one loaded: a service that can convert nothing must not start."""
+    try:
+        engines = open_engines(settings)
+        engines.get(DEFAULT_SET)
+    except CasebridgeError as error:
+        for issue in error.issues:
+            app.logger.critical("cannot start, mapping set %s: %s", DEFAULT_SET, _one_line(issue))
+        raise
+    return engines
+
+
+def _one_line(issue: Issue) -> str:
+    text = f"{issue.origin or issue.source or ''} {issue.rule}: {issue.text}" + (f" ({issue.fix})" if issue.fix else "")
+    return " ".join(text.split())
+
+
+def _start() -> ResponseReturnValue | None:
+    g.started = time.perf_counter()
+    return None
+
+
+def _finish(response: Response) -> Response:
+    """The headers of every answer, and its one line in the log: the rule of the route, never the address itself."""
+    add_headers(response, request_id())
+    logging.getLogger("service.api").info(
+        "request method=%s route=%s status=%d ms=%.1f request_id=%s",
+        request.method if request.method in _METHODS else "other",
+        request.url_rule or "-",
+        response.status_code,
+        (time.perf_counter() - g.started) * 1000,
+        request_id(),
+    )
+    return response

@@ -1,0 +1,7 @@
+"""The endpoints, grouped by what they are about."""
+
+from service.api.blueprints import convert, health, mappings, page
+
+BLUEPRINTS = (convert.blueprint, mappings.blueprint, health.blueprint, page.blueprint)
+
+__all__ = ["BLUEPRINTS"]
