@@ -1,4 +1,4 @@
-"""The command `casebridge`: each command reads its arguments, calls the engine, prints, and exits with a code that scripts can rely on."""
+"""The command `casebridge`: each command reads its arguments, calls the engine, prints, and exits with a code for scripts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXIT_CODES = "Exit codes: 0 ok, 1 findings, 2 usage, 3 unreadable input, 5 inter
 
 
 def input_files(names: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
-    """(name to show, path) of each input: files in the order given, folders in sorted order, `-` (no path) for standard input."""
+    """(name to show, path) of each input: files in the order given, folders sorted, `-` (no path) for standard input."""
     for name in names:
         path = Path(name)
         if name == "-":
@@ -50,7 +50,7 @@ def read_input(path: Path | None) -> bytes:
 
 @dataclass
 class Report:
-    """Issues go to standard error, as lines for people or as one OperationOutcome for machines; the worst decides the exit code."""
+    """Issues go to standard error, as lines or as one OperationOutcome; the worst of them decides the exit code."""
 
     as_json: bool = False
     issues: list[Issue] = field(default_factory=list)
@@ -127,13 +127,16 @@ class Output:
 def load(settings: Settings, mapping: str) -> Engine:
     from service.engine import load_engine
 
-    return load_engine(find_mapping(settings, mapping), deployment_key(settings), max_bytes=settings.max_bytes)
+    return load_engine(find_mapping(settings, mapping), deployment_key(settings))
 
 
 def run_each(
-    names: tuple[str, ...], output: str | None, report: Report, one: Callable[[str, bytes], tuple[Callable[..., bytes] | None, list[Issue]]]
+    names: tuple[str, ...],
+    output: str | None,
+    report: Report,
+    one: Callable[[str, bytes], tuple[Callable[..., bytes] | None, list[Issue]]],
 ) -> None:
-    """Runs `one` on every input: writes what it dumps, reports its issues; an input that cannot be read does not stop the others."""
+    """Runs `one` on every input: writes what it dumps, reports its issues; an unreadable input does not stop the others."""
     inputs = list(input_files(names))
     out = Output(output, several=len(inputs) > 1)
     written = 0
@@ -188,7 +191,9 @@ def main() -> None:
     """Clinical case records to FHIR R4 and back, by declaration."""
 
 
-mapping_option = click.option("--mapping", default=DEFAULT_SET, show_default=True, metavar="SET", help="Mapping set: a name, or a folder.")
+mapping_option = click.option(
+    "--mapping", default=DEFAULT_SET, show_default=True, metavar="SET", help="Mapping set: a name, or a folder."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Issues as an OperationOutcome on standard error.")
 output_option = click.option("-o", "--output", metavar="FILE|DIR", help="Write here instead of to standard output.")
 
@@ -200,9 +205,13 @@ output_option = click.option("-o", "--output", metavar="FILE|DIR", help="Write h
 @click.argument("case", nargs=-1, required=True)
 @output_option
 @mapping_option
-@click.option("--type", "bundle_type", type=click.Choice(["collection", "transaction"]), default="collection", show_default=True)
+@click.option(
+    "--type", "bundle_type", type=click.Choice(["collection", "transaction"]), default="collection", show_default=True
+)
 @click.option("--lenient", is_flag=True, help="Leave out fields that the form does not know, with a warning for each.")
-@click.option("--explain", "explain_file", type=click.Path(dir_okay=False), help="Write for each element its case fields and its row.")
+@click.option(
+    "--explain", "explain_file", type=click.Path(dir_okay=False), help="Write for each element its case fields and its row."
+)
 @json_option
 def convert(
     case: tuple[str, ...],
@@ -273,7 +282,7 @@ def serve(host: str, port: int, workers: int) -> None:
     click.echo(f"Casebridge {__version__} on http://{host}:{port}/ (stop it with Ctrl-C)", err=True)
     arguments = ["--bind", f"{host}:{port}", "--workers", str(workers), "--threads", "8", "--worker-class", "gthread"]
     module = [sys.executable, "-m", "gunicorn", *arguments, "--log-level", "warning", "service.api:create_app()"]
-    os.execv(sys.executable, module)
+    os.execv(sys.executable, module)  # noqa: S606  our own interpreter, and arguments that click has checked
 
 
 @main.group()
@@ -338,10 +347,15 @@ def show(mapping: str, name: str | None, code: bool, schema: bool) -> None:
         return
     kinds = [kind for kind in loaded.kinds if name in (None, kind.plan.file.name)]
     if not kinds:
-        raise click.UsageError(f"{mapping} has no row file of this name; it has {', '.join(k.plan.file.name for k in loaded.kinds)}")
+        raise click.UsageError(
+            f"{mapping} has no row file of this name; it has {', '.join(k.plan.file.name for k in loaded.kinds)}"
+        )
     fields = describe(loaded.form)
     for kind in kinds:
-        click.echo(f"{kind.plan.file.name}: {kind.plan.file.says}\n  each {'.'.join(kind.plan.file.each) or 'record'} → {kind.resource}")
+        click.echo(
+            f"{kind.plan.file.name}: {kind.plan.file.says}\n"
+            f"  each {'.'.join(kind.plan.file.each) or 'record'} → {kind.resource}"
+        )
         if code:
             from service.mapping.emit import source_of_read, source_of_write
 

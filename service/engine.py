@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from service.bundle.build import BUNDLE_TYPES, BundleType, build_bundle
 from service.bundle.read import read_bundle
-from service.case.form import Object
-from service.errors import UnreadableInput
 from service.fhir import json
 from service.issues import Issue, Origin, has_errors
 from service.mapping.compiled import Mapping, load_mapping
@@ -18,7 +16,10 @@ from service.mapping.to_case import Located, read_record, to_record
 from service.mapping.to_fhir import Mapped, to_resources
 
 if TYPE_CHECKING:
-    from fhir.resources.R4B.bundle import Bundle
+    from service.validate.models import Bundle
+
+
+LONGEST_LOCATED = 500_000
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,13 @@ class Conversion:
     bundle: dict[str, Any] | None
     issues: list[Issue]
     mapped: Mapped | None = field(default=None, repr=False)
+    plain: bool = field(default=False, repr=False)
 
     def dump(self, *, indent: bool = True) -> bytes:
         """The Bundle as JSON text with exact decimals. Raises ValueError where there is none."""
         if self.bundle is None:
             raise ValueError("the case was not converted: see the issues")
-        return json.dumps(self.bundle, indent=indent)
+        return json.dumps(self.bundle, indent=indent, plain=self.plain)
 
     def model(self) -> Bundle:
         """The Bundle as a typed model of fhir.resources (R4B), for Python users; it rounds decimals when dumped."""
@@ -70,17 +72,18 @@ class Engine:
 
         `lenient`: fields that the form does not know are left out with a warning each, instead of an error.
         """
-        record, issues = load_case(text, self.mapping, file=file, lenient=lenient, limits=self.limits)
+        read, plain = json.read(text, file=file, limits=self.limits)
+        record, issues = check_form(read, text, self.mapping, file=file, lenient=lenient)
         if record is None:
             return Conversion(None, issues)
         mapped, more = to_resources(record, self.mapping, self.key)
         issues += _located(more, text, file) if more else more
         if mapped is None:
             return Conversion(None, issues)
-        return Conversion(self._bundle(mapped, bundle_type), issues, mapped)
+        return Conversion(self._bundle(mapped, bundle_type), issues, mapped, plain)
 
     def to_case(self, text: bytes, *, file: str = "-") -> Restored:
-        """A Bundle as JSON text → case. Raises UnreadableInput for what is no JSON; what no row can hold is told by `issues`."""
+        """A Bundle as JSON text → case. Raises UnreadableInput for what is no JSON; what no row holds is told by `issues`."""
         if record := self._unchanged(text):
             return Restored(record, [])
         resources, issues = read_bundle(json.loads(text, file=file, limits=self.limits))
@@ -105,7 +108,7 @@ class Engine:
         if record is None or reading.issues or not self.mapping.accepts.is_valid(record):
             return None
         mapped, _issues = to_resources(record, self.mapping, self.key)
-        if mapped and json.is_text_of(text, self._bundle(mapped, bundle["type"]), self.limits):
+        if mapped and json.is_text_of(text, self._bundle(mapped, bundle["type"]), bundle, self.limits):
             return record
         return None
 
@@ -122,7 +125,13 @@ def load_case(
     text: bytes, mapping: Mapping, *, file: str = "-", lenient: bool = False, limits: json.Limits = json.DEFAULT
 ) -> tuple[dict[str, Any] | None, list[Issue]]:
     """The record in a JSON text, or None with everything that the form does not accept, each with its place in the text."""
-    record = json.loads(text, file=file, limits=limits)
+    return check_form(json.loads(text, file=file, limits=limits), text, mapping, file=file, lenient=lenient)
+
+
+def check_form(
+    record: json.Json, text: bytes, mapping: Mapping, *, file: str, lenient: bool
+) -> tuple[dict[str, Any] | None, list[Issue]]:
+    """The record if the form accepts it, else None; and the issues, with the places that they have in the record's text."""
     if mapping.accepts.is_valid(record):
         return record, list(_ignored(record, mapping))
     from service.case.explain import explain, prune_unknown
@@ -138,15 +147,15 @@ def _ignored(record: dict[str, Any], mapping: Mapping) -> Iterator[Issue]:
     """A note on each field that the set leaves out on purpose, with the reason that it gives."""
     for name, reason in mapping.spec.ignored.items():
         if name in record:
-            yield Issue("information", "informational", "case-ignored-field", f"left out on purpose: {reason}", pointer=f"/{name}")
+            yield Issue(
+                "information", "informational", "case-ignored-field", f"left out on purpose: {reason}", pointer=f"/{name}"
+            )
 
 
 def _located(issues: Iterable[Issue], text: bytes, file: str) -> list[Issue]:
     """The issues with line and column of the case's text beside their JSON Pointers."""
-    try:
-        places = json.locate(text)
-    except UnreadableInput:  # an issue of a text that was read: it cannot happen, and must not hide the issue if it does
-        places = {}
+    # Finding every place is slow work for a long text; there, the JSON Pointers have to do.
+    places = json.locate(text) if len(text) <= LONGEST_LOCATED else {}
     found = []
     for issue in issues:
         pointer = issue.pointer or ""
@@ -163,6 +172,3 @@ def _nearest(pointer: str, places: dict[str, tuple[int, int]]) -> tuple[int, int
         if pointer in places:
             return places[pointer]
     return None, None
-
-
-__all__ = ["Conversion", "Engine", "Object", "Restored", "load_case", "load_engine"]

@@ -18,7 +18,7 @@ EXAMPLE_KEY = b"casebridge-example-key-do-not-use-in-production"
 
 
 def run_examples(engine: Engine) -> tuple[int, list[Issue]]:
-    """How many examples the set has, and what is wrong: not readable, not converted, not as expected, not the same on the way back."""
+    """How many examples the set has, and what is wrong with them: unreadable, not as expected, not the same on the way back."""
     engine = replace(engine, key=EXAMPLE_KEY)
     files = sorted((engine.mapping.spec.root / "examples").glob("*.json"))
     return len(files), [issue for path in files for issue in _run(engine, path)]
@@ -55,4 +55,6 @@ def _check(expected: Any, bundle: dict[str, Any], pointer: str, origin: Origin) 
 
 
 def _wrong(text: str, origin: Origin, pointer: str | None = None) -> Issue:
-    return Issue("error", "invariant", "mapping-example", text, fix="correct the example or the rows", pointer=pointer, source=origin)
+    return Issue(
+        "error", "invariant", "mapping-example", text, fix="correct the example or the rows", pointer=pointer, source=origin
+    )

@@ -22,7 +22,9 @@ def read_bundle(bundle: Any) -> tuple[list[Read], list[Issue]]:
     entries = bundle.get("entry", [])
     if not isinstance(entries, list) or not entries:
         text = "the Bundle has no entries"
-        return [], [Issue("error", "required", "bundle-empty", text, fix="send a Bundle with resources", expression="Bundle.entry")]
+        return [], [
+            Issue("error", "required", "bundle-empty", text, fix="send a Bundle with resources", expression="Bundle.entry")
+        ]
     found: list[Read] = []
     issues: list[Issue] = []
     for index, entry in enumerate(entries):
@@ -50,5 +52,7 @@ def _repeated(found: list[Read]) -> Iterator[Issue]:
     for _resource, url, expression in found:
         if url in seen:
             text = "two entries have this fullUrl (or none): references could not tell them apart"
-            yield Issue("error", "duplicate", "bundle-full-url", text, fix="give each entry its own fullUrl", expression=expression)
+            yield Issue(
+                "error", "duplicate", "bundle-full-url", text, fix="give each entry its own fullUrl", expression=expression
+            )
         seen.add(url)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fhir.resources.R4B.bundle import Bundle
 
+__all__ = ["Bundle", "parse_bundle"]
+
 
 def parse_bundle(text: bytes) -> Bundle:
     """The model of a Bundle's JSON. Raises pydantic's ValidationError where it does not parse."""
