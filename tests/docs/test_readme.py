@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from click.testing import CliRunner
+
 from service.cli import main
 from service.engine import Engine
 from service.fhir import json
 from service.mapping.coverage import missing
-
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
