@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+
 from service.engine import Engine
 from service.examples import EXAMPLE_KEY, run_examples
 from service.fhir import json
 from service.mapping.coverage import Coverage, explain, idle_rows
-
 from tests.conftest import ROOT
 from tests.support.hapi_validator import HapiValidator
 
@@ -73,7 +73,9 @@ def test_comes_back_under_another_key_and_from_a_transaction(case: Path, engine:
 def test_hapi_finds_no_error_and_no_unlisted_warning(case: Path, bundle_type: Any, engine: Engine, hapi: HapiValidator) -> None:
     verdict = hapi.validate(engine.convert(case.read_bytes(), bundle_type=bundle_type).dump(indent=False))
     assert verdict.valid, str(verdict)
-    unlisted = [w.message for w in verdict.warnings if not any(re.search(known["message"], w.message) for known in KNOWN_WARNINGS)]
+    unlisted = [
+        w.message for w in verdict.warnings if not any(re.search(known["message"], w.message) for known in KNOWN_WARNINGS)
+    ]
     assert unlisted == []
 
 
@@ -95,7 +97,9 @@ def test_every_reference_stays_in_the_bundle(case: Path, engine: Engine) -> None
 def test_every_row_fires(engine: Engine) -> None:
     """In a case or in an example of the set; a row that never fires is not known to work."""
     coverage = Coverage()
-    examples = [json.dumps(json.loads(path.read_bytes())["case"]) for path in (engine.mapping.spec.root / "examples").glob("*.json")]
+    examples = [
+        json.dumps(json.loads(path.read_bytes())["case"]) for path in (engine.mapping.spec.root / "examples").glob("*.json")
+    ]
     for text in [*examples, *(case.read_bytes() for case in CASES)]:
         done = engine.convert(text)
         assert done.mapped is not None, [issue.text for issue in done.issues]
