@@ -1,4 +1,4 @@
-"""What every test shares: a home of its own, a time zone that nobody expects, the engine of the shipped set, and HAPI as judge."""
+"""What every test shares: a home of its own, a time zone that nobody expects, the engine of the shipped set, HAPI as judge."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from service.engine import Engine, load_engine
 from service.examples import EXAMPLE_KEY
-
 from tests.support import hapi_validator
 
 ROOT = Path(__file__).parent.parent

@@ -32,9 +32,7 @@ def test_a_good_resource_passes_without_a_word(hapi: HapiValidator) -> None:
         ({"effectiveDateTime": "2021-13"}, "Observation.effective.ofType(dateTime)", "Not a valid date/time"),
     ],
 )
-def test_a_fault_is_found_in_its_place(
-    hapi: HapiValidator, changes: dict[str, Any], location: str, message: str
-) -> None:
+def test_a_fault_is_found_in_its_place(hapi: HapiValidator, changes: dict[str, Any], location: str, message: str) -> None:
     verdict = judge(hapi, **changes)
     assert not verdict.valid
     assert any(each.location == location and message in each.message for each in verdict.errors), verdict

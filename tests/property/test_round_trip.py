@@ -156,7 +156,7 @@ def test_the_generated_cases_use_the_whole_form(mapping: Mapping) -> None:
     """The laws say little about a field that no generated case has."""
     used: set[str] = set()
 
-    @settings(derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
     @given(cases(mapping, dense=True))
     def collect(record: Any) -> None:
         used.update(fields_used(mapping.form, record))

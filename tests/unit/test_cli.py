@@ -1,4 +1,4 @@
-"""The command as its users meet it: results on standard output, talk on standard error, exit codes, no value where none belongs."""
+"""The command as its users meet it: results on standard output, talk on standard error, exit codes, no value out of place."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+
 from service.cli import main
 from service.config import deployment_key, read_settings
 from service.examples import EXAMPLE_KEY
 from service.fhir import json
-
 from tests.conftest import ROOT
 
 CASE = ROOT / "examples" / "cases" / "qian-2021.json"
@@ -133,7 +133,12 @@ def test_explain_names_field_and_row_of_each_element(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "rule"),
-    [(b"{", "json-syntax"), (b'{"a":1,"a":2}', "json-duplicate-key"), (b'{"a":NaN}', "json-number"), (b"\xff", "json-encoding")],
+    [
+        (b"{", "json-syntax"),
+        (b'{"a":1,"a":2}', "json-duplicate-key"),
+        (b'{"a":NaN}', "json-number"),
+        (b"\xff", "json-encoding"),
+    ],
 )
 def test_what_is_no_json_is_unreadable(text: bytes, rule: str) -> None:
     result = run("convert", "-", stdin=text)
