@@ -355,9 +355,9 @@ def _unknown_term(place: _Place) -> tuple[str, str]:
 
 
 _HOW_TO_WRITE = {
-    "date": "write it like 1972, 1972-04 or 1972-04-30: month 01 to 12, day 01 to 31",
-    "moment": "write it like 2018, 2018-08, 2018-08-21 or 'day 14 of ID': month 01 to 12, day 01 to 31",
-    "moment-or-period": "write it like 2018-08-21, '2018-08 to 2018-11' or 'day 14 of ID': month 01 to 12, day 01 to 31",
+    "date": "write it like 1972, 1972-04 or 1972-04-30, a day that the calendar has",
+    "moment": "write it like 2018, 2018-08, 2018-08-21 (a day that the calendar has) or 'day 14 of ID'",
+    "moment-or-period": "write it like 2018-08-21 (a day that the calendar has), '2018-08 to 2018-11' or 'day 14 of ID'",
     "reference": "write an id that an item has: letters and digits, with single - _ . between them",
     "uri": "write it like https://example.org/trial",
     "text": "remove blanks at its ends and control characters; leave an empty text out",

@@ -50,14 +50,8 @@ def _integer(target: Target, _argument: Argument) -> Bound:
     return Bound((_integer_form(target),), common(target, ("integer", "positiveInt", "unsignedInt")), _whole, _whole)
 
 
-def _date(target: Target, _argument: Argument) -> Bound:
-    pattern = moments.DATE.replace(f"(?:{moments.TIME})?", "")
-
-    def check(value: str, _scope: Scope) -> str:
-        return moments.parse(value).date or ""  # type: ignore[union-attr]
-
-    form = text("date", pattern, "a date as precise as it is known: 1972, 1972-04, 1972-04-30")
-    return Bound((form,), common(target, ("date", "dateTime")), check, check)
+def _date(_target: Target) -> Scalar:
+    return text("date", moments.DATE, "a date as precise as it is known: 1972, 1972-04, 1972-04-30")
 
 
 # --- codes ----------------------------------------------------------------------------------------------------------
@@ -214,7 +208,7 @@ CONVERTERS: Mapping[str, Converter] = {
     ),
     "integer": Converter(_integer, "", (1, 1), "a whole number ↔ integer, positiveInt or unsignedInt"),
     "decimal": Converter(_direct("decimal", form=lambda _target: number()), "", (1, 1), "a number ↔ decimal, digit for digit"),
-    "date": Converter(_date, "", (1, 1), "a partial date (1972, 1972-04, 1972-04-30) ↔ date"),
+    "date": Converter(_direct("date", "dateTime", form=_date), "", (1, 1), "a partial date (1972, 1972-04, 1972-04-30) ↔ date"),
     "moment": Converter(
         _moment,
         "",

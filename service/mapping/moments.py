@@ -22,14 +22,20 @@ UCUM = "http://unitsofmeasure.org"
 
 # http://hl7.org/fhir/R4/datatypes.html#dateTime, without 24:00 and with seconds and offset wherever there is a time.
 TIME = r"T(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d{1,9})?(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))"
-DATE = rf"[1-9]\d{{3}}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01])(?:{TIME})?)?)?"
+# The calendar, so that 30 February is told with all else that the form refuses.
+_LEAP_YEAR = r"(?:[1-9]\d(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)"
+_DAY_OF_MONTH = r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
+_FULL_DATE = rf"(?:[1-9]\d{{3}}-{_DAY_OF_MONTH}|{_LEAP_YEAR}-02-29)"
+_YEAR_OR_MONTH = r"[1-9]\d{3}(?:-(?:0[1-9]|1[0-2]))?"
+DATE = rf"(?:{_FULL_DATE}|{_YEAR_OR_MONTH})"
+DATE_TIME = rf"(?:{_FULL_DATE}(?:{TIME})?|{_YEAR_OR_MONTH})"
 _DAY = r"(?:0|-?[1-9]\d{0,4})"
 _UNITS = {"hour": "h", "week": "wk", "month": "mo", "year": "a"}
 _WORDS = {code: word for word, code in _UNITS.items()}
 _SPAN = r"(?:1 (?:hour|week|month|year)|(?:[2-9]|[1-9]\d{1,3}|(?:0|[1-9]\d{0,3})\.\d{1,3}) (?:hours|weeks|months|years))"
 
 POINT = (
-    rf"(?:{DATE}|(?:by |past )?day {_DAY} of {ITEM_ID}|(?:by |past )?{_SPAN} (?:before|after) {ITEM_ID}"
+    rf"(?:{DATE_TIME}|(?:by |past )?day {_DAY} of {ITEM_ID}|(?:by |past )?{_SPAN} (?:before|after) {ITEM_ID}"
     rf"|(?:at|before|after|during) {ITEM_ID})"
 )
 PERIOD = rf"(?:days {_DAY} to {_DAY} of {ITEM_ID}|{POINT} to {POINT}|(?:from|until) {POINT})"
@@ -37,7 +43,7 @@ POINT_SAYS = "a date as precise as it is known (2018, 2018-08, 2018-08-21), or a
 PERIOD_SAYS = POINT_SAYS + ", or a period (2018-08 to 2018-11, from 2018-07, days -10 to -9 of hsct)"
 
 _POINT_RE = re.compile(
-    rf"(?P<date>{DATE})"
+    rf"(?P<date>{DATE_TIME})"
     rf"|(?:(?P<bound>by|past) )?(?:day (?P<day>{_DAY}) of|(?P<amount>[\d.]+) (?P<unit>hour|week|month|year)s? "
     rf"(?P<way>before|after)) (?P<event>{ITEM_ID})"
     rf"|(?P<word>at|before|after|during) (?P<vague>{ITEM_ID})"
@@ -75,7 +81,7 @@ class Span(NamedTuple):
 
 
 def parse(text: str) -> Point | Span:
-    """The moment that `text` writes. Raises ValueError, without the value, where it is no moment or no date of the calendar."""
+    """The moment that `text` writes. Raises ValueError, without the value, where it is none."""
     if match := _POINT_RE.fullmatch(text):
         return _point(match)
     if match := _DAYS_RE.fullmatch(text):
@@ -90,7 +96,7 @@ def parse(text: str) -> Point | Span:
 
 def _point(match: re.Match[str]) -> Point:
     if date := match["date"]:
-        return Point(date=_real(date))
+        return Point(date=date)
     if match["word"]:
         return Point(event=match["vague"], relationship=_RELATIONSHIPS[match["word"]])
     if match["day"]:
@@ -126,16 +132,6 @@ def _only_point(text: str) -> Point:
 
 def _are_days(start: Point, end: Point) -> bool:
     return start.unit == end.unit == "d" and start.event == end.event and not start.bound and not end.bound
-
-
-def _real(date: str) -> str:
-    """The date itself if the calendar has it: 2018-02-30 matches the pattern and is none."""
-    if len(date) >= 10:
-        try:
-            datetime.date.fromisoformat(date[:10])
-        except ValueError:
-            raise ValueError("no such day in the calendar") from None
-    return date
 
 
 def write(moment: Point | Span) -> str:
@@ -232,7 +228,7 @@ def take(source: dict[str, Any], name: str) -> Point | None:
             if extension["url"] == RELATIVE_DATE:
                 return _from_relative(extension)
     date = source.get(name)
-    return None if date is None else Point(date=_real(date))
+    return None if date is None else Point(date=date)
 
 
 def _from_relative(extension: dict[str, Any]) -> Point:

@@ -15,7 +15,7 @@ from service.fhir import json
         ("responses", "answer", "PR", "case-unknown-field", ""),
         ("responses", "response", "VGPR (IMGW)", "case-unknown-term", "VGPR (IMWG)"),
         ("labs", "test", "Hemoglobine", "case-unknown-term", "Hemoglobin"),
-        ("labs", "when", "2018-08-35", "case-pattern", "01 to 31"),
+        ("labs", "when", "2018-08-35", "case-pattern", "a day that the calendar has"),
     ],
     ids=["p1-unread-field", "p2-unknown-code", "p4-no-code", "p5-impossible-date"],
 )

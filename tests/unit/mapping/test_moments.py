@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.mapping import moments
-from service.mapping.moments import DATA_ABSENT, RELATIVE_DATE, Point, Span, computed_date, parse, put, take, write
+from service.mapping.moments import DATA_ABSENT, DATE, RELATIVE_DATE, Point, Span, computed_date, parse, put, take, write
 
 D = Decimal
 # text as written → what it means
@@ -255,6 +256,13 @@ def test_take_of_what_is_not_there() -> None:
     assert take({"_onset": {"extension": [{"url": DATA_ABSENT, "valueCode": "unknown"}]}}, "onset") is None
 
 
-def test_take_refuses_an_impossible_date() -> None:
-    with pytest.raises(ValueError, match="no such day"):
-        take({"onset": "2018-02-30"}, "onset")
+@pytest.mark.parametrize("year", [1900, 1904, 2000, 2019, 2020, 2100, 9996])
+def test_the_days_are_those_of_the_calendar(year: int) -> None:
+    """Against the calendar of the standard library, each day of a year and those that no month has."""
+    for month, day in itertools.product(range(1, 14), range(33)):
+        text = f"{year}-{month:02}-{day:02}"
+        try:
+            exists = bool(datetime.date(year, month, day))
+        except ValueError:
+            exists = False
+        assert bool(re.fullmatch(DATE, text)) is exists, text
