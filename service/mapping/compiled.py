@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from service.issues import Issue
 from service.mapping.cardinality import misfits
 from service.mapping.derive import derive_form
 from service.mapping.dispatch import Dispatcher, overlaps
-from service.mapping.emit import Read, Write, source_of_read, source_of_write
+from service.mapping.emit import Read, Write, key_function, source_of_read, source_of_write
 from service.mapping.load import read_spec
 from service.mapping.readable import unreadable
 from service.mapping.source import problem
@@ -38,6 +38,7 @@ class Kind:
     name: str  # the field of the item above that holds the items; empty for the record itself
     is_list: bool
     key: tuple[str, ...]
+    key_of: Callable[[dict[str, Any]], list[Any]]  # the key fields of an item
     link: str  # the property that refers to the item above; empty where there is none
     has_id: bool  # whether items have an id, by which others name them
     write: Write
@@ -118,6 +119,7 @@ def _kind(plan: Plan) -> Kind:
         name=last.removesuffix("[]"),
         is_list=last.endswith("[]"),
         key=tuple(str(name) for name in plan.file.key),
+        key_of=key_function(plan.file.key),
         has_id=any(ref.path == ("id",) for row in plan.file.rows for ref in row.fields),
         link=next((leaf.name for leaf in plan.root.leaves() if leaf.row and leaf.row.link == "parent"), ""),
         write=source_of_write(plan).function("write"),

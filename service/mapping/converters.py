@@ -85,10 +85,10 @@ def _concept(target: Target, argument: Argument) -> Bound:
             return {"coding": [coding.copy() for coding in found], "text": term}
         return {"text": term}
 
-    def to_case(concept: Any, _scope: Scope) -> str:
+    def to_case(concept: Any, _scope: Scope) -> Any:
         text = concept.get("text")
         if text in codings:
-            return str(text)
+            return text
         term = table.term_for(concept)
         if term is None:
             raise ValueError(f"the code table '{table.name}' has no term for this concept")
@@ -134,13 +134,15 @@ def _moment(target: Target, _argument: Argument) -> Bound:
     as_period = takes_period and target.required
 
     def to_fhir(out: dict[str, Any], name: str, own: str | None, inherited: str | None, scope: Scope) -> None:
-        moment = scope.moment(own if own is not None else inherited or "")
         if own is not None and own == inherited:
             raise ValueError("the same moment as that of the item above: leave it out, it is taken from there")
+        text = own if own is not None else inherited or ""
+        if " " not in text:  # the form accepts it, so it is a date: all other moments are several words
+            out[name + suffix] = text
+            return
+        moment = scope.moment(text)
         if isinstance(moment, moments.Span):
             _put_period(out, name, moment.start, moment.end, scope)
-        elif moment.date is not None:
-            out[name + suffix] = moment.date
         elif as_period and moments.computed_date(moment, scope.day_of) is None:
             _put_period(out, name, moment, moment, scope)
         else:

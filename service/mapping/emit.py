@@ -10,7 +10,7 @@ look-ups of converters. `casebridge mappings show SET NAME --code` prints it. Fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby, takewhile
@@ -50,6 +50,14 @@ class Code:
     def function(self, name: str) -> Any:
         exec(compile("\n".join(self.lines), f"<{name}>", "exec"), self.names)  # noqa: S102  our own text, made from checked rows
         return self.names[name]
+
+
+def key_function(names: Sequence[str]) -> Callable[[dict[str, Any]], list[Any]]:
+    """The function that gives the values of these fields of an item, None for one that is not there."""
+    code = Code()
+    code.add(0, f"def key(item): return [{', '.join(f'item.get({str(name)!r})' for name in names)}]")
+    function: Callable[[dict[str, Any]], list[Any]] = code.function("key")
+    return function
 
 
 def clusters(node: Node) -> Iterator[list[Node]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,25 +60,17 @@ def _enter(record: Record, mapping: Mapping, key: bytes, scope: Scope) -> tuple[
         found[kind.section] = here = []
         for above in found[kind.plan.parent]:
             held = above.item.get(kind.name)
-            if held is not None:
-                for index, item in enumerate(held) if kind.is_list else ((-1, held),):
-                    values = [item.get(name) for name in kind.key]
-                    url = identities.of(kind.section, above.full_url, values)
-                    entry = Entry(kind.section, kind.resource, item, above, url, (kind.name, index))
-                    here.append(entry)
-                    issues += _register(kind, entry, scope)
+            if held is None:
+                continue
+            for index, item in enumerate(held) if kind.is_list else ((-1, held),):
+                url = identities.of(kind.section, above.full_url, kind.key_of(item))
+                entry = Entry(kind.section, kind.resource, item, above, url, (kind.name, index))
+                here.append(entry)
+                if (first := scope.by_url.setdefault(url, entry)) is not entry:
+                    issues.append(_collision(kind, entry, first))
+                elif kind.has_id and "id" in item and (first := scope.items.setdefault(item["id"], entry)) is not entry:
+                    issues.append(_same_id(entry, first))
     return [(kind, found[kind.section]) for kind in mapping.kinds], issues
-
-
-def _register(kind: Kind, entry: Entry, scope: Scope) -> Sequence[Issue]:
-    """Makes the item known by its identity and its id; what is taken already is an issue."""
-    first = scope.by_url.setdefault(entry.full_url, entry)
-    if first is not entry:
-        return [_collision(kind, entry, first)]
-    name = entry.item.get("id")
-    if name is not None and (first := scope.items.setdefault(name, entry)) is not entry:
-        return [_same_id(entry, first)]
-    return ()
 
 
 def _collision(kind: Kind, entry: Entry, other: Entry) -> Issue:
