@@ -82,7 +82,7 @@ class _Place:
             return _Place(self.form, here, value, None, name, self, self.origin)
         # What a converter's own object holds has no row to itself: the row of the object stands for it.
         origin = field.origin if field.origin.line is not None else self.origin
-        return _Place(self.form, here, value, field.node, name, self, origin, field.element or self.element)
+        return _Place(self.form, here, value, field.node, name, self, origin, field.expression or self.element)
 
     def issue(self, rule: str) -> Issue:
         found = RULES[rule]

@@ -50,12 +50,14 @@ Node = Scalar | ListOf | Object
 
 @dataclass(frozen=True)
 class Field:
-    """One field of an object; `origin` is the row that reads it, `element` the FHIR element that row writes."""
+    """One field of an object; `origin` is the row that reads it, `element` the FHIR element that row writes, as JSON names
+    it, and `expression` the same as FHIRPath does."""
 
     node: Node
     required: bool
     origin: Origin
     element: str = ""
+    expression: str = ""
 
 
 def text(kind: str = "text", pattern: str = TEXT, says: str = "text without blanks at its ends") -> Scalar:

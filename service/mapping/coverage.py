@@ -27,7 +27,7 @@ def explain(mapping: Mapping, mapped: Mapped) -> Iterator[Trace]:
     """Every element that a row wrote, entry by entry; constants and links have no case field behind them and are left out."""
     for index, entry in enumerate(mapped.entries):
         for leaf, row, places in _fired(mapping, entry):
-            expression = f"Bundle.entry[{index}].resource.{_fhirpath(leaf)}"
+            expression = f"Bundle.entry[{index}].resource.{leaf.expression}"
             yield Trace(expression, tuple(places), str(row.origin))
 
 
@@ -39,13 +39,6 @@ def _fired(mapping: Mapping, entry: Entry) -> Iterator[tuple[Node, Row, list[str
         places = [place for place, values in values_of(entry, row.fields) if any(value is not None for value in values)]
         if places:
             yield leaf, row, places
-
-
-def _fhirpath(leaf: Node) -> str:
-    """The path as FHIRPath has it: a choice by its stem ("value" for valueQuantity)."""
-    stem = leaf.declared.removesuffix("[x]")
-    head, _, _last = leaf.path.rpartition(".")
-    return f"{head}.{stem}" if head else stem
 
 
 @dataclass

@@ -28,6 +28,7 @@ class Slot:
     required: bool = False
     origin: Origin = NOWHERE
     element: str = ""
+    expression: str = ""
     requires: dict[str, set[str]] = field(default_factory=dict)
     exclusive: set[tuple[str, str]] = field(default_factory=set)
 
@@ -47,11 +48,14 @@ class Slot:
             node = self.scalar
         else:
             node = form.Object(
-                {name: form.Field(slot.freeze(), slot.needed, slot.origin, slot.element) for name, slot in self.fields.items()},
+                {name: slot.field() for name, slot in self.fields.items()},
                 {name: tuple(sorted(others)) for name, others in sorted(self.requires.items())},
                 tuple(sorted(self.exclusive)),
             )
         return form.ListOf(node) if self.is_list else node
+
+    def field(self) -> form.Field:
+        return form.Field(self.freeze(), self.needed, self.origin, self.element, self.expression)
 
     @property
     def needed(self) -> bool:
@@ -73,7 +77,7 @@ def derive_form(spec: Spec, plans: Sequence[Plan]) -> tuple[form.Object, list[Is
             slot = slot.descend(name, is_list=is_list)
             slot.is_item = True
             if not slot.origin.file:
-                slot.origin, slot.element = plan.file.origin, plan.resource
+                slot.origin, slot.element, slot.expression = plan.file.origin, plan.resource, plan.resource
         issues += _add_rows(slot, plan)
     for plan in plans:
         issues += _add_rules(_at(root, plan), plan)
@@ -94,7 +98,7 @@ def _add_rows(slot: Slot, plan: Plan) -> Iterable[Issue]:
         if row is None or row.derived or leaf.bound is None:
             continue
         for ref, node in zip([ref for ref in row.fields if not ref.up], leaf.bound.forms, strict=False):
-            issue = _add_field(slot, ref, node, row, f"{plan.resource}.{leaf.path}")
+            issue = _add_field(slot, ref, node, row, leaf, plan.resource)
             if issue:
                 yield issue
         _add_companions(slot, row)
@@ -106,7 +110,7 @@ def _at(root: Slot, plan: Plan) -> Slot:
     return root
 
 
-def _add_field(slot: Slot, ref: FieldRef, node: form.Node, row: Row, element: str) -> Issue | None:
+def _add_field(slot: Slot, ref: FieldRef, node: form.Node, row: Row, leaf: Node, resource: str) -> Issue | None:
     taken = False
     for name in ref.path[:-1]:
         taken = taken or slot.is_taken(name, is_list=ref.many == (name,))
@@ -118,9 +122,9 @@ def _add_field(slot: Slot, ref: FieldRef, node: form.Node, row: Row, element: st
     if ref.path[-1] in slot.fields:
         fix = "use another field, or '=' for a row that only writes"
         return problem("mapping-field-twice", f"the field '{ref.name}' is read twice", fix, row.origin)
-    slot.fields[ref.path[-1]] = Slot(
-        node, is_list=ref.many == ref.path, required=ref.required, origin=row.origin, element=element
-    )
+    made = Slot(node, is_list=ref.many == ref.path, required=ref.required, origin=row.origin)
+    made.element, made.expression = f"{resource}.{leaf.path}", f"{resource}.{leaf.expression}"
+    slot.fields[ref.path[-1]] = made
     return None
 
 

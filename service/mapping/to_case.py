@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from service.fhir import definitions
+from service.fhir.path import fhirpath
 from service.issues import Issue
 from service.mapping.compiled import Kind, Mapping
 from service.mapping.scope import Entry, Scope
@@ -159,7 +160,8 @@ def _explain(kind: Kind, located: Located, reading: Reading, error: Exception) -
                 failed = True
                 text = str(one) if type(one) is ValueError else "not the shape that FHIR R4 gives this element"
                 fix = "see the row for what it reads, and the code table for its terms"
-                yield Issue("error", "value", "bundle-value", text, fix=fix, expression=expression, origin=leaf.row.origin)
+                where = _in_fhirpath(expression, located)
+                yield Issue("error", "value", "bundle-value", text, fix=fix, expression=where, origin=leaf.row.origin)
     if not failed:
         text = str(error) if type(error) is ValueError else f"not the shape that FHIR R4 gives a {kind.resource}"
         yield Issue("error", "structure", "bundle-shape", text, expression=located.expression, origin=kind.plan.file.origin)
@@ -198,8 +200,14 @@ def _compare(record: Record, reading: Reading, key: bytes) -> list[Issue]:
     same = _Same(_urls(mapped, reading), reading.mapping.spec.identifier)
     out: list[Issue] = []
     for ours, theirs in zip(mapped.resources, sources, strict=True):
-        out += _differences(ours, theirs.resource, theirs.expression, same)
+        found = _differences(ours, theirs.resource, theirs.expression, same)
+        out += [issue.at(expression=_in_fhirpath(issue.expression or "", theirs)) for issue in found]
     return out
+
+
+def _in_fhirpath(expression: str, located: Located) -> str:
+    inner = expression.removeprefix(located.expression + ".")
+    return f"{located.expression}.{fhirpath(definitions.load(), located.resource['resourceType'], inner)}"
 
 
 def _form_errors(record: Record, reading: Reading) -> Iterator[Issue]:

@@ -90,6 +90,15 @@ def _same_id(entry: Entry, other: Entry) -> Issue:
     return Issue("error", "duplicate", "case-same-id", text, fix="give each item its own id", pointer=entry.pointer + "/id")
 
 
+_FIXES = {
+    "moment": "name an item that has `id` and `when`, or write a date",
+    "reference": "give the item that is meant this id, or correct the id here",
+    "integer": "write it without a decimal point",
+    "range": "give low or high beside the unit",
+    "reference_range": "give low or high beside the unit",
+}
+
+
 # --- explaining -------------------------------------------------------------------------------------------------------
 
 
@@ -116,9 +125,9 @@ def _explain_row(kind: Kind, entry: Entry, leaf: Node, scope: Scope) -> Iterator
                 "value",
                 "case-" + (row.use.converter if row.use else "value"),
                 str(error),
-                fix="see the form of this field: casebridge mappings show",
+                fix=_FIXES.get(row.use.converter if row.use else "", "see what the field takes: casebridge mappings show"),
                 pointer=place,
-                expression=f"{kind.resource}.{leaf.path}",
+                expression=f"{kind.resource}.{leaf.expression}",
                 origin=row.origin,
             )
 

@@ -45,6 +45,7 @@ class Node:
     bound: Bound | None = None
     origin: Origin = NOWHERE
     declared: str = ""
+    expression: str = ""  # its FHIRPath from the resource on
     beside: dict[str, Any] = field(default_factory=dict)  # the constants of the same group, by name
 
     @property
@@ -191,6 +192,8 @@ class Planner:
         position = {child.name: place for place, child in enumerate(self.definitions.children(resource, node.path))}
         for child in node.children:
             child.declared = self._declared(child, position)
+            stem = child.declared.removesuffix("[x]")
+            child.expression = f"{node.expression}.{stem}" if node.expression else stem
         node.children.sort(key=lambda child: position[child.declared])
         constants = {child.name: child.constant for child in node.children if child.constant is not MISSING}
         for child in node.children:

@@ -21,7 +21,7 @@ MYELOMA = Path(__file__).parents[3] / "mappings" / "myeloma"
 
 
 def field(node: form.Node, line: int, element: str = "", *, required: bool = False) -> form.Field:
-    return form.Field(node, required, Origin("set/resources/labs.yaml", line, 3), element)
+    return form.Field(node, required, Origin("set/resources/labs.yaml", line, 3), element, element)
 
 
 NUMBER = form.Scalar("decimal", {"type": "number"}, "a number, kept digit for digit")
@@ -283,7 +283,7 @@ def case(**more: Any) -> dict[str, Any]:
             case(responses=[{"response": "MR"}]),
             "case-unknown-term",
             "/responses/0/response",
-            "Observation.valueCodeableConcept",
+            "Observation.value",
             "",
             id="p2-unknown-code",
         ),
@@ -299,7 +299,7 @@ def case(**more: Any) -> dict[str, Any]:
             case(vitals=[{"sign": "Body temperature", "when": "2018-08-35", "value": 38, "unit": "Cel"}]),
             "case-pattern",
             "/vitals/0/when",
-            "Observation.effective[x]",
+            "Observation.effective",
             "a day that the calendar has",
             id="p5-impossible-date",
         ),

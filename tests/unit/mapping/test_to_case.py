@@ -85,17 +85,17 @@ def test_the_key_is_not_needed_on_the_way_back(tiny: Engine, bundle: dict[str, A
 # what someone did to the laboratory value → where it is reported, below the resource
 EDITS: dict[str, tuple[Edit, str]] = {
     "an extra element": (lambda lab: lab.update(method={"text": "by hand"}), ".method"),
-    "an extra element deeper down": (lambda lab: lab["valueQuantity"].update(comparator="<"), ".valueQuantity"),
+    "an extra element deeper down": (lambda lab: lab["valueQuantity"].update(comparator="<"), ".value.comparator"),
     "an extension": (lambda lab: lab.update(extension=[{"url": "http://x", "valueCode": "y"}]), ".extension"),
     "a second category": (lambda lab: lab["category"].append({"text": "Other"}), ".category"),
     "another code for the text": (lambda lab: lab["code"]["coding"][0].update(code="1-1"), ".code.coding[0].code"),
     "another display": (lambda lab: lab["code"]["coding"][0].update(display="Hb"), ".code.coding[0].display"),
     "a coding less": (lambda lab: lab["code"].pop("coding"), ".code.coding"),
-    "digits of a value in another row": (lambda lab: lab["valueQuantity"].update(code="kg"), ".valueQuantity.code"),
+    "digits of a value in another row": (lambda lab: lab["valueQuantity"].update(code="kg"), ".value.code"),
     "a time zone that the row does not carry": (lambda lab: lab.update(issued="2018-08-21T00:00:00Z"), ".issued"),
     "a subject elsewhere": (lambda lab: lab["subject"].update(reference="urn:uuid:elsewhere"), ".subject.reference"),
     "a display beside a reference": (lambda lab: lab["subject"].update(display="Jane"), ".subject.display"),
-    "an author of a note": (lambda lab: lab["note"][0].update(authorString="me"), ".note[0].authorString"),
+    "an author of a note": (lambda lab: lab["note"][0].update(authorString="me"), ".note[0].author"),
     "a second note": (lambda lab: lab["note"].append({"text": "more"}), ".note"),
     "a profile": (lambda lab: lab.update(meta={"profile": ["http://x"]}), ".meta"),
     "an identifier of another system": (
