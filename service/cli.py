@@ -127,7 +127,7 @@ class Output:
 def load(settings: Settings, mapping: str) -> Engine:
     from service.engine import load_engine
 
-    return load_engine(find_mapping(settings, mapping), deployment_key(settings))
+    return load_engine(find_mapping(settings, mapping), deployment_key(settings), shelf=settings.shelf)
 
 
 def run_each(
@@ -304,9 +304,9 @@ def check(mapping: str, as_json: bool) -> None:
     """Check a mapping set whole: every row against FHIR R4, every table, every name."""
     from service.mapping.compiled import load_mapping
 
-    report = Report(as_json)
+    report, settings = Report(as_json), read_settings()
     try:
-        loaded = load_mapping(find_mapping(read_settings(), mapping))
+        loaded = load_mapping(find_mapping(settings, mapping), settings.shelf)
     except MappingInvalid as error:
         report.add(error.issues)
         report.finish()
@@ -341,7 +341,8 @@ def show(mapping: str, name: str | None, code: bool, schema: bool) -> None:
     from service.mapping.compiled import load_mapping
     from service.mapping.derive import describe
 
-    loaded = load_mapping(find_mapping(read_settings(), mapping))
+    settings = read_settings()
+    loaded = load_mapping(find_mapping(settings, mapping), settings.shelf)
     if schema:
         click.echo(json.dumps(loaded.schema, indent=True).decode(), nl=False)
         return

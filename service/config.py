@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.errors import CasebridgeError, Usage
@@ -15,26 +15,33 @@ from service.issues import Issue
 DEFAULT_SET = "myeloma"
 
 
+def _shipped_mappings() -> Path:
+    """In the wheel the sets lie beside the code; in a checkout, beside the package."""
+    packaged = Path(__file__).parent / "_mappings"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "mappings"
+
+
 @dataclass(frozen=True)
 class Settings:
-    """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the shipped sets;
-    `max_bytes`: the longest body that the service takes."""
+    """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the sets that are
+    known by name (CASEBRIDGE_MAPPINGS), `shelf` that of the shipped ones; `max_bytes`: the longest body the service takes."""
 
     home: Path
     key: bytes | None
     mappings: Path
     max_bytes: int = 5_000_000
+    shelf: Path = field(default_factory=_shipped_mappings)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES."""
     home = environment.get("CASEBRIDGE_HOME")
     key = environment.get("CASEBRIDGE_KEY")
-    shipped = environment.get("CASEBRIDGE_MAPPINGS")
+    own = environment.get("CASEBRIDGE_MAPPINGS")
     return Settings(
         home=Path(home) if home else _data_folder(environment),
         key=key.encode() if key else None,
-        mappings=Path(shipped) if shipped else _shipped_mappings(),
+        mappings=Path(own) if own else _shipped_mappings(),
         max_bytes=_whole_number(environment, "CASEBRIDGE_MAX_BYTES", Settings.max_bytes),
     )
 
@@ -47,12 +54,6 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int) -> in
         issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}=5000000, or unset it")
         raise Usage([issue])
     return int(text)
-
-
-def _shipped_mappings() -> Path:
-    """In the wheel the sets lie beside the code; in a checkout, beside the package."""
-    packaged = Path(__file__).parent / "_mappings"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "mappings"
 
 
 def _data_folder(environment: Mapping[str, str]) -> Path:
@@ -98,17 +99,17 @@ def _make_key(path: Path) -> None:
 
 
 def find_mapping(settings: Settings, name: str) -> Path:
-    """The folder of a mapping set: a shipped one by its name, or any folder by its path. Raises Usage where there is none."""
-    shipped = settings.mappings / name
-    if "/" not in name and os.sep not in name and (shipped / "mapping.yaml").is_file():
-        return shipped
+    """The folder of a mapping set: by its name, or any folder by its path. Raises Usage where there is none."""
+    for folder in (settings.mappings, settings.shelf) if "/" not in name and os.sep not in name else ():
+        if (folder / name / "mapping.yaml").is_file():
+            return folder / name
     if (Path(name) / "mapping.yaml").is_file():
         return Path(name)
     known = ", ".join(list_mappings(settings)) or "none"
-    text = f"there is no mapping set of this name or path; shipped: {known}"
+    text = f"there is no mapping set of this name or path; known by name: {known}"
     raise Usage([Issue("error", "not-found", "mapping-not-found", text, fix="see casebridge mappings list")])
 
 
 def list_mappings(settings: Settings) -> list[str]:
-    """The names of the shipped mapping sets."""
-    return sorted(path.parent.name for path in settings.mappings.glob("*/mapping.yaml"))
+    """The names of the sets that are known by name."""
+    return sorted({path.parent.name for path in settings.mappings.glob("*/mapping.yaml")})

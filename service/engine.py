@@ -116,9 +116,9 @@ class Engine:
         return build_bundle(zip((entry.full_url for entry in mapped.entries), mapped.resources, strict=True), bundle_type)
 
 
-def load_engine(mapping: Path, key: bytes, *, max_bytes: int = json.DEFAULT.max_bytes) -> Engine:
+def load_engine(mapping: Path, key: bytes, *, shelf: Path | None = None, max_bytes: int = json.DEFAULT.max_bytes) -> Engine:
     """The engine for the mapping set in a folder. Raises MappingInvalid with everything that is wrong in it."""
-    return Engine(load_mapping(mapping), key, json.Limits(max_bytes=max_bytes))
+    return Engine(load_mapping(mapping, shelf), key, json.Limits(max_bytes=max_bytes))
 
 
 def load_case(

@@ -21,6 +21,7 @@ class Engines:
 
     folders: Mapping[str, Path]
     key: bytes = field(repr=False)
+    shelf: Path
     max_bytes: int
     _loaded: dict[str, Engine] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -38,7 +39,7 @@ class Engines:
             return self._loaded[name]
 
     def _load(self, name: str) -> Engine:
-        engine = load_engine(self.folders[name], self.key, max_bytes=self.max_bytes)
+        engine = load_engine(self.folders[name], self.key, shelf=self.shelf, max_bytes=self.max_bytes)
         # Made now rather than at their first use: the validator for speed, the fingerprint while the files are those just read.
         _ = engine.mapping.accepts, engine.mapping.fingerprint
         return engine
@@ -50,7 +51,7 @@ def open_engines(settings: Settings) -> Engines:
     folders = {name: settings.mappings / name for name in list_mappings(settings)}
     # A link that leads out of the folder of the shipped sets makes no set.
     inside = {name: path for name, path in folders.items() if path.resolve().is_relative_to(root)}
-    return Engines(inside, deployment_key(settings), settings.max_bytes)
+    return Engines(inside, deployment_key(settings), settings.shelf, settings.max_bytes)
 
 
 def engines() -> Engines:

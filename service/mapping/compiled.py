@@ -85,15 +85,18 @@ class Mapping:
     def fingerprint(self) -> str:
         """SHA-256 over the files of the set: names the exact version that made a bundle."""
         digest = hashlib.sha256()
-        for path in sorted(self.spec.root.rglob("*")):
-            if path.is_file() and path.suffix in (".yaml", ".csv") and "examples" not in path.parts:
-                digest.update(path.relative_to(self.spec.root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        for root in self.spec.layers:
+            for path in sorted([root / "mapping.yaml", *root.glob("resources/*.yaml"), *root.glob("codes/*.csv")]):
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()
 
 
-def load_mapping(root: Path) -> Mapping:
-    """Loads, checks and compiles the mapping set in a folder. Raises MappingInvalid with everything that is wrong."""
-    spec = read_spec(root)
+def load_mapping(root: Path, shelf: Path | None = None) -> Mapping:
+    """Loads, checks and compiles the mapping set in a folder. Raises MappingInvalid with everything that is wrong.
+
+    `shelf`: the folder of the shipped sets, for a set that extends one of them.
+    """
+    spec = read_spec(root, shelf)
     r4 = definitions.load()
     planner = Planner(spec, r4)
     plans = [plan for file in spec.files if (plan := planner.plan(file))]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from service.case.form import ITEM_ID
 from service.errors import MappingInvalid
 from service.issues import Issue, Origin
-from service.mapping.source import Located, Tree, problem, read_yaml, refuse
+from service.mapping.layers import code_tables, find_layers, one_head, row_file, row_files
+from service.mapping.source import Located, Tree, as_mapping, near, problem, refuse
 from service.mapping.spec import Constant, FieldRef, Row, RowFile, Spec, Step, Use
-from service.terminology.tables import CodeTable, read_table
 
-SET_KEYS = ("name", "version", "url", "title", "identifier", "items", "anchors", "resources", "ignored")
 WORDS = ("name", "version", "url", "title", "identifier", "items")
-FILE_KEYS = ("each", "resource", "key", "requires", "fixed", "rows")
 # The author under whom a doubt of the one who keyed the case stands in a note, apart from other notes.
 DOUBT = "Doubt about the source"
 # What a constant may stand for: the set's own system of item ids, and the author of doubts.
@@ -36,20 +32,24 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-def read_spec(root: Path) -> Spec:
-    """The mapping set in the folder `root`. Raises MappingInvalid with all that is wrong."""
-    shown = root.name
-    head, origin = _read(root, root / "mapping.yaml", f"{shown}/mapping.yaml", SET_KEYS)
+def read_spec(root: Path, shelf: Path | None = None) -> Spec:
+    """The mapping set in the folder `root`, with what it extends: a set beside it, or one on the `shelf`.
+
+    Raises MappingInvalid with all that is wrong.
+    """
+    layers = find_layers(root, shelf)
+    roots = [folder for folder, _head in layers]
+    head = one_head(layers)
+    origin = next(iter(layers[-1][1])).origin
     wrong: list[Issue] = []
     texts = dict(_collect(wrong, lambda name: (name, str(_set_word(head, name, origin))), WORDS))
     listed = _texts(head, "resources") if _key("resources") in head else []
     if not listed:
         wrong.append(problem("mapping-missing", "'resources' is missing", "list the row files of the set", origin))
     wrong += _repeated(listed)
-    files = _collect(wrong, lambda name: read_row_file(root, name), dict.fromkeys(listed))
-    paths = sorted((root / "codes").glob("*.csv"))
-    tables = _collect(wrong, lambda path: _table(root, path, f"{shown}/codes/{path.name}"), paths)
-    ignored = _mapping(head.get(_key("ignored"), {}), origin)
+    files = _collect(wrong, lambda name: read_row_file(roots, name), dict.fromkeys(listed))
+    tables = code_tables(roots, wrong)
+    ignored = as_mapping(head.get(_key("ignored"), {}), origin)
     reasons = dict(_collect(wrong, lambda field: (field, _located(ignored[field], field.origin)), ignored))
     if texts.get("items") == texts.get("identifier") is not None:
         text = "`items` and `identifier` are the same system"
@@ -58,11 +58,12 @@ def read_spec(root: Path) -> Spec:
         raise MappingInvalid(wrong)
     return Spec(
         root=root,
+        layers=tuple(roots),
         **texts,
         anchors=tuple(_texts(head, "anchors")),
         ignored=reasons,
         files=tuple(_with_items(file, texts["items"]) for file in files),
-        tables={table.name: table for table in tables},
+        tables=tables,
         origin=origin,
     )
 
@@ -90,68 +91,25 @@ def _collect(wrong: list[Issue], read: Callable[[A], T], inputs: Iterable[A]) ->
     return out
 
 
-def _read(root: Path, path: Path, shown: str, keys: tuple[str, ...]) -> tuple[dict[Located, Tree], Origin]:
-    """The keys of a file, which must be these, and the place of the first."""
-    _stay_inside(root, path, shown)
-    tree = _mapping(read_yaml(path, shown), Origin(shown, 1, 1))
-    if not tree:
-        raise refuse("mapping-yaml", "the file is empty", "see docs/mapping-language.md", Origin(shown, 1, 1))
-    _known_keys(tree, keys)
-    return tree, next(iter(tree)).origin
-
-
-def _stay_inside(root: Path, path: Path, shown: str) -> None:
-    """Refuses a link that leads out of the set's folder: a set is read by whoever received it."""
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise refuse("mapping-file", "a link out of the folder of the set", "put the file itself here", Origin(shown))
-
-
-def _table(root: Path, path: Path, shown: str) -> CodeTable:
-    _stay_inside(root, path, shown)
-    try:
-        return _without_blanks(read_table(path, shown))
-    except UnicodeDecodeError as error:
-        origin = Origin(shown, error.object[: error.start].count(b"\n") + 1, 1)
-        raise refuse("mapping-code-table", "not UTF-8 from this line on", "save the file as UTF-8", origin) from None
-    except (csv.Error, OSError) as error:
-        what = f"cannot be read: {error}" if isinstance(error, csv.Error) else "cannot be read"
-        raise refuse("mapping-code-table", what, 'save it as CSV in UTF-8, cells quoted by "', Origin(shown)) from None
-
-
-def _without_blanks(table: CodeTable) -> CodeTable:
-    """The table. Raises MappingInvalid where a system or code has blanks that a FHIR code and URI cannot have."""
-    fix = "remove the blanks around system and code"
-    wrong = [
-        problem("mapping-code-table", f"a coding of '{term.name}' has blanks around it or in its system", fix, term.origin)
-        for term in table.terms.values()
-        for coding in term.codings
-        if coding.code != coding.code.strip() or coding.system.split() != [coding.system]
-    ]
-    if wrong:
-        raise MappingInvalid(wrong)
-    return table
-
-
 def _repeated(names: list[Located]) -> list[Issue]:
     again = [name for position, name in enumerate(names) if name in names[:position]]
     return [problem("mapping-file", f"'{name}' is listed twice", "remove one", name.origin) for name in again]
 
 
-def read_row_file(root: Path, name: Located) -> RowFile:
-    """One row file. Raises MappingInvalid with every row that cannot be read."""
-    path = root / "resources" / f"{name}.yaml"
-    shown = f"{root.name}/resources/{name}.yaml"
-    if not re.fullmatch(ITEM_ID, name) or not path.is_file():
-        near = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.yaml")], n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+def read_row_file(roots: Sequence[Path], name: Located) -> RowFile:
+    """One row file, all layers of it. Raises MappingInvalid with every row that cannot be read."""
+    found = row_file(roots, name) if re.fullmatch(ITEM_ID, name) else None
+    if found is None:
         fix = f"create resources/{name}.yaml" if re.fullmatch(ITEM_ID, name) else "name a file of resources/, without .yaml"
-        raise refuse("mapping-file", f"there is no row file '{name}'{hint}", fix, name.origin)
-    tree, origin = _read(root, path, shown, FILE_KEYS)
+        text = f"there is no row file '{name}'{near(name, row_files(roots))}"
+        raise refuse("mapping-file", text, fix, name.origin)
+    tree, path = found
+    origin = next(iter(tree)).origin
     wrong: list[Issue] = []
     words = dict(_collect(wrong, lambda name: (name, _word(tree, name, origin)), ("each", "resource")))
-    rows = _collect(wrong, lambda pair: _row(*pair), _mapping(tree.get(_key("rows"), {}), origin).items())
-    constants = _collect(wrong, lambda pair: _constant(*pair), _mapping(tree.get(_key("fixed"), {}), origin).items())
-    requires = _mapping(tree.get(_key("requires"), {}), origin)
+    rows = _collect(wrong, lambda pair: _row(*pair), as_mapping(tree.get(_key("rows"), {}), origin).items())
+    constants = _collect(wrong, lambda pair: _constant(*pair), as_mapping(tree.get(_key("fixed"), {}), origin).items())
+    requires = as_mapping(tree.get(_key("requires"), {}), origin)
     together = _collect(wrong, lambda pair: (pair[0], tuple(_list(pair[1], pair[0].origin))), requires.items())
     each = _collect(wrong, _each, [words["each"]] if "each" in words else [])
     if wrong:
@@ -280,14 +238,6 @@ def _located(value: Tree, origin: Origin) -> Located:
     return value
 
 
-def _mapping(value: Tree, origin: Origin) -> dict[Located, Tree]:
-    if isinstance(value, Located) and not value:
-        return {}
-    if not isinstance(value, dict):
-        raise refuse("mapping-value", "expected lines of the form 'key: value'", "see docs/mapping-language.md", origin)
-    return value
-
-
 def _texts(tree: dict[Located, Tree], name: str) -> list[Located]:
     return _list(tree[_key(name)], _origin_of(tree, name)) if _key(name) in tree else []
 
@@ -300,15 +250,3 @@ def _list(value: Tree, origin: Origin) -> list[Located]:
     if not isinstance(value, list):
         raise refuse("mapping-value", "expected a list", "write it like [one, two]", origin)
     return [_located(one, origin) for one in value]
-
-
-def _known_keys(tree: dict[Located, Tree], known: tuple[str, ...]) -> None:
-    issues = []
-    for key in tree:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            text = f"'{key}' is not a key of this file{hint}"
-            issues.append(problem("mapping-key", text, f"known keys: {', '.join(known)}", key.origin))
-    if issues:
-        raise MappingInvalid(issues)

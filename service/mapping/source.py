@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias, Union
 
@@ -130,3 +131,29 @@ def _until(events: Iterator[yaml.Event], end: type[yaml.Event]) -> Iterator[yaml
     """The events that open the members of a list or dict; whoever takes one takes its inside too."""
     while not isinstance(event := next(events), end):
         yield event
+
+
+def as_mapping(value: Tree, origin: Origin) -> dict[Located, Tree]:
+    """The keys of a mapping; an empty value has none. Raises MappingInvalid for a text or a list."""
+    if isinstance(value, Located) and not value:
+        return {}
+    if not isinstance(value, dict):
+        raise refuse("mapping-value", "expected lines of the form 'key: value'", "see docs/mapping-language.md", origin)
+    return value
+
+
+def known_keys(tree: dict[Located, Tree], known: tuple[str, ...]) -> None:
+    """Raises MappingInvalid with every key that is none of these."""
+    fix = f"known keys: {', '.join(known)}"
+    unknown = [key for key in tree if key not in known]
+    issues = [
+        problem("mapping-key", f"'{key}' is not a key of this file{near(key, known)}", fix, key.origin) for key in unknown
+    ]
+    if issues:
+        raise MappingInvalid(issues)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """A hint at the known word that is nearest, to be put behind a sentence; empty where none is near."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -92,9 +92,10 @@ class RowFile:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole mapping set."""
+    """A whole mapping set. `layers` are the folders that it is read from, `root` the last of them."""
 
     root: Path
+    layers: tuple[Path, ...]
     name: str
     version: str
     url: str

@@ -82,8 +82,16 @@ def read_table(path: Path, shown_as: str) -> CodeTable:
     return _table(path.stem, codings, origins)
 
 
+def laid_over(below: CodeTable, above: CodeTable) -> CodeTable:
+    """Both tables as one; a term that both have is the upper one's."""
+    return _indexed(below.name, {**below.terms, **above.terms})
+
+
 def _table(name: str, codings: dict[str, list[Coding]], origins: dict[str, Origin]) -> CodeTable:
-    terms = {term: Term(term, tuple(found), origins[term]) for term, found in codings.items()}
+    return _indexed(name, {term: Term(term, tuple(found), origins[term]) for term, found in codings.items()})
+
+
+def _indexed(name: str, terms: Mapping[str, Term]) -> CodeTable:
     owners: dict[tuple[str, str], list[str]] = {}
     for term in terms.values():
         for coding in term.codings:

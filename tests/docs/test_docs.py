@@ -103,7 +103,8 @@ def test_the_table_of_converters_is_fresh() -> None:
 
 
 def test_the_page_names_every_key_of_the_files() -> None:
-    from service.mapping.load import FILE_KEYS, SET_KEYS, WORDS_FOR_VALUES
+    from service.mapping.layers import FILE_KEYS, SET_KEYS
+    from service.mapping.load import WORDS_FOR_VALUES
 
     for name in (*SET_KEYS, *FILE_KEYS, *WORDS_FOR_VALUES):
         assert f"`{name}`" in LANGUAGE, name
