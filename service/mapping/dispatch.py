@@ -108,6 +108,9 @@ class Dispatcher:
         plans = self._plans.get(kind, ())
         name, index = self._by_type.get(kind, ("", {}))
         found = index.get(key_of(resource.get(name)), ()) if name else plans
+        if name and len(found) == 1:
+            # Another constant that differs is then told as that element, which says more than "no row file writes this".
+            return found[0]
         fitting = [plan for plan in found if self._fits(plan, resource)]
         return fitting[0] if len(fitting) == 1 else None
 

@@ -118,7 +118,9 @@ def _read_kind(kind: Kind, found: list[tuple[Entry, Located]], record: Record, r
         except UNREADABLE as error:
             reading.issues += _explain(kind, located, reading, error)
             continue
-        if kind.section == "":
+        if kind.is_list:
+            above.setdefault(kind.name, []).append(item)
+        elif kind.section == "":
             record.update(item)
             item = record
         else:
@@ -138,9 +140,7 @@ def _above(kind: Kind, resource: Resource, reading: Reading) -> dict[str, Any]:
 
 
 def _attach(kind: Kind, item: dict[str, Any], above: dict[str, Any], located: Located, reading: Reading) -> None:
-    if kind.is_list:
-        above.setdefault(kind.name, []).append(item)
-    elif kind.name in above:
+    if kind.name in above:
         text = f"a second resource for '{kind.name}', which the form holds once"
         reading.report("duplicate", "bundle-second", text, located.expression, origin=kind.plan.file.origin)
     else:
