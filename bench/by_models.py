@@ -237,3 +237,8 @@ _WRITERS: dict[str, Callable[[Json, str, Identities], Any]] = {
     "markers": _marker,
     "responses": _response,
 }
+
+
+def read_and_write(bundle: Any) -> str:
+    """What models cost where the mapping is already done: a finished bundle validated and dumped."""
+    return Bundle.model_validate(bundle).model_dump_json()

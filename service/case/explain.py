@@ -371,6 +371,8 @@ def _pattern(place: _Place) -> tuple[str, str]:
 
 def _bound(place: _Place) -> tuple[str, str]:
     assert isinstance(place.node, Scalar), "only scalars have bounds"
+    if "maximum" not in place.node.schema:
+        return f"expected {place.node.says}", "check the number"
     low, high = place.node.schema.get("minimum"), place.node.schema.get("maximum")
     bounds = f"from {low} to {high}" if None not in (low, high) else f"from {low}" if low is not None else f"up to {high}"
     return f"expected {place.node.says} {bounds}", "check the number"

@@ -12,7 +12,8 @@ from typing import Any
 from service.issues import Origin
 
 # What FHIR allows in a string, less blanks at its ends: http://hl7.org/fhir/R4/datatypes.html#string
-TEXT = r"[^\x00-\x20](?:[^\x00-\x08\x0b\x0c\x0e-\x1f]*[^\x00-\x20])?"
+# And no byte order mark: HAPI takes it out of the middle of a text without a word.
+TEXT = r"[^\x00-\x20\ufeff](?:[^\x00-\x08\x0b\x0c\x0e-\x1f\ufeff]*[^\x00-\x20\ufeff])?"
 # An id that a case gives to an item, by which moments and references name it.
 ITEM_ID = r"[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*"
 

@@ -13,7 +13,7 @@ from typing import Any
 from service.case.form import ITEM_ID, Node, Scalar, terms, text
 from service.mapping import moments, quantities
 from service.mapping.bound import Argument, Bound, Converter, Make, Target, common
-from service.mapping.quantities import number
+from service.mapping.quantities import amount, number
 from service.mapping.scope import Scope
 
 # FHIR's integer is 32 bits wide: http://hl7.org/fhir/R4/datatypes.html#integer
@@ -210,6 +210,12 @@ CONVERTERS: Mapping[str, Converter] = {
     ),
     "integer": Converter(_integer, "", (1, 1), "a whole number ↔ integer, positiveInt or unsignedInt"),
     "decimal": Converter(_direct("decimal", form=lambda _target: number()), "", (1, 1), "a number ↔ decimal, digit for digit"),
+    "amount": Converter(
+        _direct("decimal", form=lambda _target: amount()),
+        "",
+        (1, 1),
+        "a number that is not negative ↔ decimal, digit for digit",
+    ),
     "date": Converter(_direct("date", "dateTime", form=_date), "", (1, 1), "a partial date (1972, 1972-04, 1972-04-30) ↔ date"),
     "moment": Converter(
         _moment,

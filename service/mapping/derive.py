@@ -142,14 +142,23 @@ def _add_companions(slot: Slot, row: Row) -> None:
 
 def _add_rules(slot: Slot, plan: Plan) -> Iterable[Issue]:
     for name, others in plan.file.requires.items():
+        home = _object_of(slot, name)
         for word in (name, *others):
-            if word not in slot.fields:
-                yield _no_field("mapping-requires", word, slot)
-        slot.requires.setdefault(str(name), set()).update(str(other) for other in others)
+            if _object_of(slot, word) is not home or word.rpartition(".")[2] not in home.fields:
+                yield _no_field("mapping-requires", word, home)
+        last, *needed = (str(word).rpartition(".")[2] for word in (name, *others))
+        home.requires.setdefault(last, set()).update(needed)
     for word in plan.file.key:
         if word not in slot.fields:
             yield _no_field("mapping-key-field", word, slot)
     _exclude(slot, plan.root)
+
+
+def _object_of(slot: Slot, word: str) -> Slot:
+    """The object in which a field named like outer.inner stands; the slot itself where there is no such object."""
+    for step in word.split(".")[:-1]:
+        slot = slot.fields.get(step, slot)
+    return slot
 
 
 def _no_field(rule: str, word: Located, slot: Slot) -> Issue:

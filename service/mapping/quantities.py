@@ -20,6 +20,15 @@ def number() -> Scalar:
     return Scalar("decimal", {"type": "number"}, "a number, kept digit for digit")
 
 
+def amount() -> Scalar:
+    return Scalar("decimal", {"type": "number", "minimum": 0}, "a number that is not negative, kept digit for digit")
+
+
+def _positive() -> Scalar:
+    """What an age must be: http://hl7.org/fhir/R4/datatypes.html#Age age-1"""
+    return Scalar("decimal", {"type": "number", "exclusiveMinimum": 0}, "a number above 0, kept digit for digit")
+
+
 def _ucum(table: CodeTable) -> dict[str, str]:
     """Unit term → UCUM code."""
     return {unit: term.codings[0].code for unit, term in table.terms.items()}
@@ -70,7 +79,8 @@ def measure(target: Target, argument: Argument) -> Bound:
             raise ValueError(f"expected a quantity in {unit}")
         return quantity["value"]
 
-    return Bound((number(),), common(target, ("Quantity", "SimpleQuantity", "Age", "Duration")), to_fhir, to_case)
+    form = _positive() if target.types == ("Age",) else number()
+    return Bound((form,), common(target, ("Quantity", "SimpleQuantity", "Age", "Duration")), to_fhir, to_case)
 
 
 # Powers of ten between a printed unit and the one that a profile demands: shifting the point is exact, whatever the digits.
@@ -127,6 +137,8 @@ def range_(target: Target, argument: Argument) -> Bound:
     codes = _ucum(table)
 
     def to_fhir(value: dict[str, Any], _scope: Scope) -> dict[str, Any]:
+        if "low" in value and "high" in value and value["low"] > value["high"]:
+            raise ValueError("low is above high")  # http://hl7.org/fhir/R4/datatypes.html#Range rng-2
         out: dict[str, Any] = {}
         for end in ("low", "high"):
             if end in value:

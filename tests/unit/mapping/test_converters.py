@@ -71,6 +71,7 @@ PAIRS: list[tuple[str, str, tuple[str, ...], tuple[Any, ...], Any]] = [
     ("integer", "Observation.valueInteger", (), (-3,), -3),
     ("integer", "Observation.valueInteger", (), (0,), 0),
     ("decimal", "Timing.repeat.duration", (), (D("1.50"),), D("1.50")),
+    ("amount", "Timing.repeat.duration", (), (D("1.50"),), D("1.50")),
     ("date", "Patient.birthDate", (), ("1972-04",), "1972-04"),
     ("code", "Procedure.status", ("statuses",), ("ended",), "completed"),
     ("concept", "Observation.code", ("labs",), ("Hemoglobin",), HEMOGLOBIN),
@@ -331,9 +332,9 @@ def test_a_moment_of_the_item_above(scope: Scope) -> None:
         bound.to_fhir({}, "effective", "2018-08", "2018-08", scope)
 
 
-@pytest.mark.parametrize("text", ["day 3 of nobody", "at mass", "2018-02-30", "day 3 of biopsi"])
+@pytest.mark.parametrize("text", ["day 3 of nobody", "at mass", "day 3 of biopsi"])
 def test_a_moment_of_no_event(text: str, scope: Scope) -> None:
-    with pytest.raises(ValueError, match=r"no dated event|not a moment") as caught:
+    with pytest.raises(ValueError, match="no dated event") as caught:
         bind("moment", "Observation.effective[x]").to_fhir({}, "effective", text, None, scope)
     assert "nobody" not in str(caught.value)
 
