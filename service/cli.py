@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +29,27 @@ EXIT_CODES = "Exit codes: 0 ok, 1 findings, 2 usage, 3 unreadable input, 5 inter
 
 def input_files(names: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
     """(name to show, path) of each input: files in the order given, folders sorted, `-` (no path) for standard input."""
+    names = list(names)
+    if names.count("-") > 1:
+        raise click.UsageError("standard input can be read once only")
     for name in names:
         path = Path(name)
         if name == "-":
             yield "-", None
-        elif path.is_dir():
+        elif name and path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix == ".json" and file.is_file())
             if not found:
-                raise click.UsageError(f"the folder {name} holds no .json file")
-            yield from ((str(file), file) for file in found)
-        elif path.is_file():
-            yield name, path
+                raise click.UsageError(f"the folder {shown(path)} holds no .json file")
+            yield from ((shown(file), file) for file in found)
+        elif name and path.exists():
+            yield shown(path), path
         else:
-            raise click.UsageError(f"there is no file or folder {name}")
+            raise click.UsageError(f"there is no file or folder '{shown(path) if name else ''}'")
+
+
+def shown(path: Path) -> str:
+    """The name of a file as text, whatever bytes it is made of."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def read_input(path: Path | None) -> bytes:
@@ -95,33 +103,57 @@ def render(issue: Issue) -> str:
     return "\n".join(lines)
 
 
-@dataclass
+Inputs = list[tuple[str, Path | None]]
+
+
 class Output:
     """Where results go: standard output, one file, or a folder in which each result bears its input's name."""
 
-    target: str | None
-    several: bool
+    def __init__(self, target: str | None, inputs: Inputs, explain: str | None = None) -> None:
+        """Raises UsageError where two results would be one file, or where a result would replace an input."""
+        self.several = len(inputs) > 1
+        path = None if target is None else Path(target)
+        if path is None:
+            self.targets: list[Path] = []
+        elif self.several or path.is_dir() or str(target).endswith(("/", os.sep)):
+            self.targets = [path / (one.name if one else "stdin.json") for _name, one in inputs]
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            self.targets = [path]
+        self._check([*self.targets, *([Path(explain)] if explain else [])], inputs)
 
-    @cached_property
-    def folder(self) -> Path | None:
-        if self.target is None:
-            return None
-        path = Path(self.target)
-        return path if self.several or path.is_dir() or self.target.endswith(("/", os.sep)) else None
+    @staticmethod
+    def _check(targets: list[Path], inputs: Inputs) -> None:
+        seen: set[str] = set()
+        for target in targets:
+            if any(one and target.exists() and target.is_file() and target.samefile(one) for _name, one in inputs):
+                raise click.UsageError(f"the result {shown(target)} would replace an input; choose another place")
+            # Compared without case, as some file systems do.
+            key = shown(target.resolve()).casefold()
+            if key in seen:
+                raise click.UsageError(f"two results would be written to {shown(target)}; convert them into two folders")
+            seen.add(key)
 
-    def write(self, name: str, dump: Callable[..., bytes]) -> None:
-        if self.target is None:
+    def write(self, position: int, dump: Callable[..., bytes]) -> None:
+        if not self.targets:
             # Several results are one a line, so that a program can tell them apart.
             sys.stdout.buffer.write(dump(indent=not self.several) + (b"\n" if self.several else b""))
             return
-        path = Path(self.target)
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / (Path(name).name if name != "-" else "stdin.json")
-        # Beside it and then in its place: a reader never meets half a file.
-        aside = path.with_name(path.name + ".part")
-        aside.write_bytes(dump(indent=True))
+        replace(self.targets[position], dump(indent=True))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Writes a file beside its place and then into it, so that a reader never meets half of it; a pipe or device directly."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    aside = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        aside.write_bytes(content)
         aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def load(settings: Settings, mapping: str) -> Engine:
@@ -130,18 +162,17 @@ def load(settings: Settings, mapping: str) -> Engine:
     return load_engine(find_mapping(settings, mapping), deployment_key(settings), shelf=settings.shelf)
 
 
-def run_each(
-    names: tuple[str, ...],
-    output: str | None,
-    report: Report,
-    one: Callable[[str, bytes], tuple[Callable[..., bytes] | None, list[Issue]]],
-) -> None:
-    """Runs `one` on every input: writes what it dumps, reports its issues; an unreadable input does not stop the others."""
-    inputs = list(input_files(names))
-    out = Output(output, several=len(inputs) > 1)
+One = Callable[[str, bytes], tuple[Callable[..., bytes] | None, list[Issue]]]
+
+
+def run_each(inputs: Inputs, output: Output, report: Report, one: One) -> int:
+    """Runs `one` on every input: writes what it dumps, reports its issues; an unreadable input does not stop the others.
+
+    The result is the count of what was written.
+    """
     written = 0
     with click.progressbar(inputs, file=sys.stderr, hidden=len(inputs) < 2 or not sys.stderr.isatty()) as bar:
-        for name, path in bar:
+        for position, (name, path) in enumerate(bar):
             try:
                 dump, issues = one(name, read_input(path))
             except UnreadableInput as error:
@@ -149,9 +180,13 @@ def run_each(
                 continue
             report.add(issues)
             if dump is not None:
-                out.write(name, dump)
+                output.write(position, dump)
                 written += 1
-    report.finish(f"{written} of {len(inputs)} written" if output and len(inputs) > 1 else "")
+    return written
+
+
+def done(output: Output, written: int, inputs: Inputs) -> str:
+    return f"{written} of {len(inputs)} written" if output.targets and len(inputs) > 1 else ""
 
 
 class Commands(click.Group):
@@ -167,8 +202,13 @@ class Commands(click.Group):
         except CasebridgeError as error:
             fail(error, UNREADABLE)
         except BrokenPipeError:
-            sys.stderr.close()
-            raise SystemExit(OK) from None
+            # Whoever read the results stopped reading: not all of them were delivered.
+            sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  what is still buffered has nowhere to go
+            raise SystemExit(FINDINGS) from None
+        except OSError as error:
+            name = f" {shown(Path(os.fsdecode(error.filename)))}" if isinstance(error.filename, str | bytes) else ""
+            click.echo(f"cannot read or write{name}: {error.strerror}", err=True)
+            raise SystemExit(USAGE) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit, SystemExit):
             raise
         except Exception as error:
@@ -223,6 +263,8 @@ def convert(
     as_json: bool,
 ) -> None:
     """Convert CASE files, folders or - (standard input) to FHIR R4 Bundles."""
+    inputs = list(input_files(case))
+    out = Output(output, inputs, explain_file)
     engine = load(read_settings(), mapping)
     report = Report(as_json)
     traces: list[dict[str, Any]] = []
@@ -235,13 +277,12 @@ def convert(
             traces.extend({"file": name, **trace.__dict__} for trace in explain(engine.mapping, done.mapped))
         return (done.dump if done.bundle else None), done.issues
 
-    try:
-        run_each(case, output, report, one)
-    finally:
-        if explain_file:
-            from service.fhir import json
+    written = run_each(inputs, out, report, one)
+    if explain_file:
+        from service.fhir import json
 
-            Path(explain_file).write_bytes(json.dumps([_listed(trace) for trace in traces], indent=True))
+        replace(Path(explain_file), json.dumps([_listed(trace) for trace in traces], indent=True))
+    report.finish(done(out, written, inputs))
 
 
 def _listed(trace: dict[str, Any]) -> dict[str, Any]:
@@ -255,6 +296,8 @@ def _listed(trace: dict[str, Any]) -> dict[str, Any]:
 @json_option
 def to_case(bundle: tuple[str, ...], output: str | None, mapping: str, as_json: bool) -> None:
     """Convert BUNDLE files, folders or - (standard input) back to case records; what the form cannot hold is reported."""
+    inputs = list(input_files(bundle))
+    out, report = Output(output, inputs), Report(as_json)
     engine = load(read_settings(), mapping)
 
     def one(name: str, text: bytes) -> tuple[Callable[..., bytes] | None, list[Issue]]:
@@ -262,7 +305,7 @@ def to_case(bundle: tuple[str, ...], output: str | None, mapping: str, as_json: 
         issues = [issue if issue.source else issue.at(source=_file(name)) for issue in done.issues]
         return (done.dump if done.record is not None else None), issues
 
-    run_each(bundle, output, Report(as_json), one)
+    report.finish(done(out, run_each(inputs, out, report, one), inputs))
 
 
 def _file(name: str) -> Any:
@@ -379,11 +422,15 @@ def coverage(mapping: str, case: tuple[str, ...], as_json: bool) -> None:
 
     engine = load(read_settings(), mapping)
     counted, report = Coverage(), Report()
-    for name, path in input_files(case):
-        done = engine.convert(read_input(path), file=name)
-        report.add(done.issues)
+    inputs = list(input_files(case))
+
+    def count(name: str, text: bytes) -> tuple[None, list[Issue]]:
+        done = engine.convert(text, file=name)
         if done.mapped:
             counted.add(engine.mapping, done.mapped)
+        return None, done.issues
+
+    run_each(inputs, Output(None, inputs), report, count)
     idle = idle_rows(engine.mapping, counted)
     uncoded = [{"table": table, "term": term, "times": times} for (table, term), times in sorted(counted.uncoded.items())]
     if as_json:

@@ -13,6 +13,7 @@ from service.errors import CasebridgeError, Usage
 from service.issues import Issue
 
 DEFAULT_SET = "myeloma"
+SHORTEST_KEY = 16
 
 
 def _shipped_mappings() -> Path:
@@ -40,7 +41,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     own = environment.get("CASEBRIDGE_MAPPINGS")
     return Settings(
         home=Path(home) if home else _data_folder(environment),
-        key=key.encode() if key else None,
+        key=os.fsencode(key) if key else None,
         mappings=Path(own) if own else _shipped_mappings(),
         max_bytes=_whole_number(environment, "CASEBRIDGE_MAX_BYTES", Settings.max_bytes),
     )
@@ -50,7 +51,7 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int) -> in
     text = environment.get(name, "")
     if not text:
         return default
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 12:
         issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}=5000000, or unset it")
         raise Usage([issue])
     return int(text)
@@ -71,17 +72,21 @@ def deployment_key(settings: Settings) -> bytes:
 
     The file is readable by its owner only. Raises CasebridgeError where it cannot be read or made.
     """
-    if settings.key is not None:
-        return settings.key
     path = settings.home / "key"
     try:
-        if not path.exists():
+        if settings.key is None and not path.exists():
             _make_key(path)
-        return path.read_bytes().strip()
+        key = (path.read_bytes() if settings.key is None else settings.key).strip()
     except OSError as error:
         fix = "set CASEBRIDGE_KEY, or CASEBRIDGE_HOME to a folder that you may write to"
         issue = Issue("fatal", "exception", "config-key", f"the deployment key cannot be read: {error.strerror}", fix=fix)
         raise CasebridgeError([issue]) from None
+    if len(key) < SHORTEST_KEY:
+        # A key that anyone can guess is none; a damaged key file would make new identities for all that is known.
+        text = f"the deployment key has less than {SHORTEST_KEY} bytes"
+        fix = "set CASEBRIDGE_KEY to a longer secret, or bring the file `key` in CASEBRIDGE_HOME back from a backup"
+        raise CasebridgeError([Issue("fatal", "security", "config-key", text, fix=fix)])
+    return key
 
 
 def _make_key(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -230,3 +231,75 @@ def test_a_home_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, 
     result = run("convert", CASE)
     assert result.exit_code == 3
     assert "CASEBRIDGE_KEY" in result.stderr
+
+
+# --- nothing is overwritten that was not meant to be --------------------------------------------------------------------
+
+
+def test_a_result_never_replaces_an_input(tmp_path: Path) -> None:
+    case = written(tmp_path, SMALL)
+    before = case.read_bytes()
+    for arguments in (("-o", case), ("-o", tmp_path), ("--explain", case), ("-o", tmp_path / "x", "--explain", tmp_path / "x")):
+        result = run("convert", case, *arguments)
+        assert result.exit_code == 2, arguments
+        assert case.read_bytes() == before
+
+
+def test_two_inputs_of_one_name_are_not_one_result(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        written(tmp_path / folder, SMALL)
+    result = run("convert", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "two results would be written to" in result.stderr
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_link_keeps_leading_to_its_file(tmp_path: Path) -> None:
+    case, real, link = written(tmp_path, SMALL), tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    assert run("convert", case, "-o", link).exit_code == 0
+    assert link.is_symlink()
+    assert json.loads(real.read_bytes())["resourceType"] == "Bundle"
+
+
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    case, pipe = written(tmp_path, SMALL), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("convert", case, "-o", pipe).exit_code == 0
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+        assert json.loads(os.read(reader, 1_000_000))["resourceType"] == "Bundle"
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("arguments", [("",), ("-", "-")], ids=["an empty name", "standard input twice"])
+def test_inputs_that_make_no_sense(arguments: tuple[str, ...]) -> None:
+    assert run("convert", *arguments, stdin=b"{}").exit_code == 2
+
+
+def test_what_the_system_refuses_is_told(tmp_path: Path) -> None:
+    result = run("convert", written(tmp_path, SMALL), "-o", tmp_path / "no" / "such" / "x.json")
+    assert result.exit_code == 2
+    assert "No such file or directory" in result.stderr
+
+
+def test_a_failed_check_leaves_the_explanation_alone(tmp_path: Path) -> None:
+    precious = tmp_path / "why.json"
+    precious.write_text("precious")
+    assert run("convert", tmp_path / "nothing.json", "--explain", precious).exit_code == 2
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("key", ["", " ", "short"])
+def test_a_key_that_is_none_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CASEBRIDGE_KEY")
+    home = read_settings().home
+    home.mkdir(parents=True)
+    (home / "key").write_text(key)
+    result = run("convert", CASE)
+    assert result.exit_code == 3
+    assert "config-key" in result.stderr
