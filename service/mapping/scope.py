@@ -44,7 +44,7 @@ class Scope:
     anchors: frozenset[str] = frozenset()
     _moments: dict[str, moments.Point | moments.Span] = field(default_factory=dict)
     _days: dict[str, str | None] = field(default_factory=dict)
-    _resolving: list[str] = field(default_factory=list)
+    _hints: int = 20
 
     def patient(self) -> dict[str, Any]:
         return {"reference": self.patient_url}
@@ -58,10 +58,14 @@ class Scope:
 
     def item_at(self, reference: Mapping[str, Any], sections: Sequence[str]) -> str:
         """The id of the item that a Reference leads to. Raises ValueError where it leads to none of these sections."""
-        entry = self.by_url.get(reference.get("reference", ""))
+        entry = self.at(reference.get("reference"))
         if entry is None or entry.section not in sections or "id" not in entry.item:
             raise ValueError(f"the reference leads to no item of {', '.join(sections)} in this bundle")
         return str(entry.item["id"])
+
+    def at(self, reference: Any) -> Entry | None:
+        """The entry that a literal reference names, in whatever version: http://hl7.org/fhir/R4/references.html#literal"""
+        return self.by_url.get(reference.partition("/_history/")[0]) if isinstance(reference, str) else None
 
     def moment(self, text: str) -> moments.Point | moments.Span:
         """The moment that a text writes, parsed once for the record: items share few moments. Raises ValueError."""
@@ -78,17 +82,26 @@ class Scope:
         }
 
     def day_of(self, item: str) -> str | None:
-        """The date of a named event as precisely as it is known, None where it has none. Raises ValueError for a circle."""
-        if item in self._days:
-            return self._days[item]
-        if item in self._resolving:
-            raise ValueError("the events name each other in a circle: give one of them a date")
-        self._resolving.append(item)
-        try:
-            self._days[item] = self._resolve(self._anchor(item))
-        finally:
-            self._resolving.pop()
+        """The date of a named event as precisely as it is known, None where it has none. Raises ValueError for a circle.
+
+        A chain of events, each told by the next, is walked to its end and resolved backwards: it may be long.
+        """
+        chain: dict[str, moments.Point | None] = {}
+        event = item
+        while event not in self._days:
+            if event in chain:
+                raise ValueError("the events name each other in a circle: give one of them a date")
+            point = chain[event] = self._start(self._anchor(event))
+            if point is None or not moments.rests_on_event(point):
+                break
+            event = point.event
+        for name, point in reversed(chain.items()):
+            self._days[name] = moments.computed_date(point, self._days.__getitem__) if point else None
         return self._days[item]
+
+    def _start(self, entry: Entry) -> moments.Point | None:
+        moment = self.moment(entry.item["when"])
+        return moment.start if isinstance(moment, moments.Span) else moment
 
     def _anchor(self, item: str) -> Entry:
         entry = self.items.get(item)
@@ -97,13 +110,11 @@ class Scope:
             raise ValueError(f"no dated event has this id{self._nearest(item, known)}; events are items of {', '.join(known)}")
         return entry
 
-    def _resolve(self, entry: Entry) -> str | None:
-        moment = self.moment(entry.item["when"])
-        point = moment.start if isinstance(moment, moments.Span) else moment
-        return moments.computed_date(point, self.day_of) if point else None
-
     def _nearest(self, item: str, sections: Sequence[str]) -> str:
-        """A hint by place: an id is the case's own, so it is pointed at and not repeated."""
+        """A hint by place, for an id is the case's own and is not repeated; only for the first few, for each is dear."""
+        if not self._hints or len(item) > 200:
+            return ""
+        self._hints -= 1
         known = [name for name, entry in self.items.items() if entry.section in sections]
         near = difflib.get_close_matches(item, known, n=1)
         return f"; did you mean the id at {self.items[near[0]].pointer}/id?" if near else ""

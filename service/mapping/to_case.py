@@ -33,6 +33,7 @@ class Located(NamedTuple):
     resource: Resource
     full_url: str
     expression: str
+    names: tuple[str, ...] = ()  # what else references may call it
 
 
 @dataclass
@@ -87,6 +88,8 @@ def _sort(resources: Sequence[Located], reading: Reading) -> Found:
             _report_unmapped(located, reading)
             continue
         entry = by_url[located.full_url] = Entry(plan.section, plan.resource, {}, None, located.full_url)
+        for name in located.names:
+            by_url.setdefault(name, entry)
         found[plan.section].append((entry, located))
         if by_section[plan.section].has_id:
             _take_id(entry, located.resource, reading.mapping.spec.items)
@@ -133,7 +136,7 @@ def _above(kind: Kind, resource: Resource, reading: Reading) -> dict[str, Any]:
     """The item that the item of this resource stands in: the one that its -> parent row refers to."""
     held = resource[kind.link]
     reference = (held[0] if isinstance(held, list) else held)["reference"]
-    entry = reading.scope.by_url.get(reference)
+    entry = reading.scope.at(reference)
     if entry is None or entry.section != kind.plan.parent:
         raise ValueError(f"{kind.link} leads to no {kind.plan.parent} of this bundle")
     return entry.item
@@ -197,7 +200,7 @@ def _compare(record: Record, reading: Reading, key: bytes) -> list[Issue]:
     sources = [reading.sources[id(entry.item)] for entry in mapped.entries]
     if _encode(mapped.resources) == _encode([source.resource for source in sources]):
         return []
-    same = _Same(_urls(mapped, reading), reading.mapping.spec.identifier)
+    same = _Same(_urls(mapped, reading), reading.scope, reading.mapping.spec.identifier)
     out: list[Issue] = []
     for ours, theirs in zip(mapped.resources, sources, strict=True):
         found = _differences(ours, theirs.resource, theirs.expression, same)
@@ -226,7 +229,13 @@ class _Same:
     """What counts as equal although it is spelled otherwise: references by their target, identities, what servers set."""
 
     urls: MappingABC[str, str]
+    scope: Scope
     identifier: str
+
+    def target(self, ours: Any, theirs: Any) -> bool:
+        """Whether both references lead to the same resource of the bundle."""
+        entry = self.scope.at(theirs)
+        return entry is not None and entry.full_url == self.urls.get(ours)
 
     def ignores(self, path: str, name: str) -> bool:
         return (path == "" and name == "id") or (path == "meta" and name in _SERVER_META)
@@ -243,14 +252,15 @@ def _differences(ours: Any, theirs: Any, expression: str, same: _Same, path: str
 
 
 def _object_differences(ours: Resource, theirs: Resource, expression: str, same: _Same, path: str) -> Iterator[Issue]:
-    if ours.get("system") == theirs.get("system") == same.identifier and path == "identifier":
-        return
+    is_identity = path == "identifier" and ours.get("system") == theirs.get("system") == same.identifier
     for name in sorted(ours.keys() | theirs.keys()):
         if same.ignores(path, name):
             continue
         here = f"{expression}.{name}"
         inner = f"{path}.{name}" if path else name
-        if name == "reference" and same.urls.get(str(ours.get(name))) == theirs.get(name):
+        if name == "reference" and same.target(ours.get(name), theirs.get(name)):
+            continue
+        if is_identity and name == "value" and isinstance(theirs.get(name), str):
             continue
         if name not in ours:
             if not _only_ignored(theirs[name], inner, same):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 from urllib.parse import parse_qs
 
@@ -45,7 +46,13 @@ def test_a_condition_survives_the_query_string(rest: str) -> None:
     (entry,) = build_bundle([("urn:uuid:" + IDENTITY, patient(system))], "transaction")["entry"]
     condition = entry["request"]["ifNoneExist"]
     assert condition.isascii()
-    assert parse_qs(condition, strict_parsing=True) == {"identifier": [f"{system}|{IDENTITY}"]}
+    escaped = re.sub(r"[\\,$|]", r"\\\g<0>", system)  # http://hl7.org/fhir/R4/search.html#escaping
+    assert parse_qs(condition, strict_parsing=True) == {"identifier": [f"{escaped}|{IDENTITY}"]}
+
+
+def test_a_comma_in_the_system_is_no_or() -> None:
+    (entry,) = build_bundle([("urn:uuid:" + IDENTITY, patient("https://example.org/a,b$c"))], "transaction")["entry"]
+    assert entry["request"]["ifNoneExist"] == rf"identifier=https://example.org/a%5C%2Cb%5C%24c|{IDENTITY}"
 
 
 @pytest.mark.parametrize("bundle_type", BUNDLE_TYPES)
@@ -66,19 +73,44 @@ def of(*entries: Any, **more: Any) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "searchset", "entry": list(entries), **more}
 
 
+URL = "https://x.org/fhir/Patient/1"
+
+
 @pytest.mark.parametrize(
-    ("entry", "url"),
+    ("entry", "url", "names"),
     [
-        ({"fullUrl": "urn:uuid:a", "resource": {"resourceType": "Patient"}}, "urn:uuid:a"),
-        ({"fullUrl": "urn:uuid:a", "resource": {"resourceType": "Patient", "id": "1"}}, "urn:uuid:a"),
-        ({"fullUrl": "https://x.org/fhir/Patient/1", "resource": {"resourceType": "Patient", "id": "1"}}, "Patient/1"),
-        ({"resource": {"resourceType": "Patient", "id": "1"}}, "Patient/1"),
-        ({"fullUrl": "https://x.org/fhir/Patient/1", "resource": {"resourceType": "Patient"}}, "https://x.org/fhir/Patient/1"),
-        ({"fullUrl": 5, "resource": {"resourceType": "Patient", "id": 5}}, ""),
+        ({"fullUrl": "urn:uuid:a", "resource": {"resourceType": "Patient"}}, "urn:uuid:a", ()),
+        ({"fullUrl": "urn:uuid:a", "resource": {"resourceType": "Patient", "id": "1"}}, "urn:uuid:a", ()),
+        ({"fullUrl": URL, "resource": {"resourceType": "Patient", "id": "1"}}, URL, ("Patient/1",)),
+        ({"resource": {"resourceType": "Patient", "id": "1"}}, "Patient/1", ()),
+        ({"fullUrl": URL, "resource": {"resourceType": "Patient"}}, URL, ()),
+        ({"fullUrl": URL, "resource": {"resourceType": "Patient", "id": "2"}}, URL, ()),
+        ({"fullUrl": 5, "resource": {"resourceType": "Patient", "id": 5}}, "", ()),
     ],
 )
-def test_the_url_that_references_use(entry: dict[str, Any], url: str) -> None:
-    assert read_bundle(of(entry)) == ([(entry["resource"], url, "Bundle.entry[0].resource")], [])
+def test_the_names_that_references_use(entry: dict[str, Any], url: str, names: tuple[str, ...]) -> None:
+    assert read_bundle(of(entry)) == ([(entry["resource"], url, "Bundle.entry[0].resource", names)], [])
+
+
+GOOD = {"fullUrl": "urn:uuid:a", "resource": {"resourceType": "Patient"}}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "where"),
+    [
+        ({"type": "history"}, "Bundle.type"),
+        ({"type": "message"}, "Bundle.type"),
+        ({"type": None}, "Bundle.type"),
+        ({"implicitRules": "http://x.org/rules"}, "Bundle.implicitRules"),
+        ({"entry": [{**GOOD, "request": {"method": "DELETE", "url": "Patient/1"}}]}, "Bundle.entry[0].request.method"),
+        ({"entry": [{**GOOD, "request": "POST"}]}, "Bundle.entry[0].request.method"),
+        ({"entry": [{**GOOD, "modifierExtension": [{"url": "http://x.org"}]}]}, "Bundle.entry[0].modifierExtension"),
+    ],
+)
+def test_what_may_change_the_meaning_is_told(bundle: dict[str, Any], where: str) -> None:
+    found, (issue,) = read_bundle({**of(GOOD), **bundle})
+    assert len(found) == 1
+    assert (issue.is_error, issue.expression) == (True, where)
 
 
 @pytest.mark.parametrize("junk", [None, [], "Bundle", 5, {}, {"resourceType": "Patient"}, {"resourceType": ["Bundle"]}])
@@ -102,7 +134,7 @@ def test_no_entries(entries: Any) -> None:
 def test_entries_without_a_resource(entry: Any) -> None:
     good = {"fullUrl": "urn:uuid:a", "resource": {"resourceType": "Patient"}}
     found, (issue,) = read_bundle(of(good, entry))
-    assert [resource for resource, _url, _expression in found] == [good["resource"]]
+    assert [resource for resource, _url, _expression, _names in found] == [good["resource"]]
     assert (issue.rule, issue.expression) == ("bundle-entry", "Bundle.entry[1].resource")
 
 

@@ -337,3 +337,63 @@ def test_no_bundle_at_all(junk: Any, tiny: Engine) -> None:
     done = back(tiny, junk)
     assert done.record is None
     assert done.issues
+
+
+# --- what servers and others do to a bundle ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extra", [{"type": {"text": "MRN"}}, {"period": {"end": "2019"}}, {"use": "old"}])
+def test_the_identity_identifier_is_compared_but_for_its_value(tiny: Engine, bundle: dict[str, Any], extra: Any) -> None:
+    identifier = bundle["entry"][0]["resource"]["identifier"][0]
+    identifier.update(extra, value="the server's own")
+    [issue] = back(tiny, bundle).issues
+    assert issue.expression == f"Bundle.entry[0].resource.identifier[0].{next(iter(extra))}"
+
+
+@pytest.mark.parametrize("empty", [{}, {"reference": None}])
+def test_an_empty_reference_is_not_the_contained_one(engine: Engine, empty: Any) -> None:
+    case = {"case": "c", "patient": {"sex": "male"}, "labs": [{"test": "IgG", "specimen": "Serum"}]}
+    bundle = json.loads(engine.convert(json.dumps(case)).dump())
+    bundle["entry"][1]["resource"]["specimen"] = empty
+    assert back(engine, bundle).issues
+
+
+def test_a_long_chain_of_moments_in_any_order(engine: Engine) -> None:
+    scan = {"status": "completed", "kind": "Imaging", "procedure": "Chest CT"}
+    items = [{**scan, "id": f"p{n}", "when": f"day 1 of p{n - 1}" if n else "2020-01-01"} for n in range(5000)]
+    case = {"case": "c", "patient": {"sex": "male"}, "procedures": items[::-1]}
+    done = engine.convert(json.dumps(case))
+    assert done.bundle is not None
+    assert done.bundle["entry"][1]["resource"]["performedDateTime"] == "2033-09-08"
+    assert engine.to_case(done.dump()).record == case
+
+
+@pytest.mark.parametrize("suffix", ["", "/_history/1"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_references_by_full_url_and_by_version(engine: Engine, absolute: bool, suffix: str) -> None:
+    """As a server's searchset has them: http://hl7.org/fhir/R4/bundle.html#references"""
+    case = json.loads((ROOT / "examples" / "cases" / "qian-2021.json").read_bytes())
+    text = engine.convert(json.dumps(case)).dump().decode()
+    bundle = json.loads(text)
+    names = {entry["fullUrl"]: f"{entry['resource']['resourceType']}/{n}" for n, entry in enumerate(bundle["entry"])}
+    for urn, name in names.items():
+        target = f"https://server.example.org/fhir/{name}" if absolute else name
+        text = text.replace(f'"reference": "{urn}"', f'"reference": "{target}{suffix}"')
+        text = text.replace(f'"fullUrl": "{urn}"', f'"fullUrl": "https://server.example.org/fhir/{name}"')
+    bundle = json.loads(text) | {"type": "searchset"}
+    for n, entry in enumerate(bundle["entry"]):
+        entry["resource"] |= {"id": str(n), "meta": {**entry["resource"].get("meta", {}), "versionId": "1"}}
+    restored = engine.to_case(json.dumps(bundle))
+    assert restored.issues == []
+    assert restored.record == case
+
+
+def test_a_reference_to_another_server_is_not_local(engine: Engine) -> None:
+    case = {"case": "c", "patient": {"sex": "male"}, "labs": [{"test": "IgG"}]}
+    bundle = json.loads(engine.convert(json.dumps(case)).dump())
+    for n, entry in enumerate(bundle["entry"]):
+        entry["resource"]["id"] = str(n)
+        entry["fullUrl"] = f"https://server.example.org/fhir/{entry['resource']['resourceType']}/{n}"
+    bundle["entry"][1]["resource"]["subject"]["reference"] = "https://other.example.org/fhir/Patient/0"
+    [issue] = back(engine, bundle).issues
+    assert issue.expression == "Bundle.entry[1].resource.subject.reference"
