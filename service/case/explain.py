@@ -49,9 +49,17 @@ def explain(form: Object, record: Any) -> list[Issue]:
 
 
 def prune_unknown(form: Object, record: Any) -> tuple[Any, list[Issue]]:
-    """The record without the fields that the form does not know, each reported as a warning; `record` itself stays as it is."""
+    """The record without the fields that the form does not know, each reported as a warning; `record` itself stays as it is.
+
+    After a thousand warnings one more says how many there are besides.
+    """
     issues: list[Issue] = []
-    return _prune(_root(form, record), issues), issues
+    unnamed: list[str] = []
+    kept = _prune(_root(form, record), issues, unnamed)
+    if unnamed:
+        text = f"{len(unnamed)} more fields are no fields of the form, and are left out too"
+        issues.append(Issue("warning", "structure", "case-unknown-field", text, pointer=unnamed[0]))
+    return kept, issues
 
 
 # --- places -----------------------------------------------------------------------------------------------------------
@@ -123,19 +131,21 @@ def _walk(found: Any, place: _Place) -> Iterator[Issue]:
                 yield from _walk(found[name], place.child(name))
 
 
-def _prune(place: _Place, issues: list[Issue]) -> Any:
+def _prune(place: _Place, issues: list[Issue], unnamed: list[str]) -> Any:
     node, value = place.node, place.value
     if isinstance(node, ListOf) and isinstance(value, list):
-        return [_prune(place.child(index), issues) for index in range(len(value))]
+        return [_prune(place.child(index), issues, unnamed) for index in range(len(value))]
     if not isinstance(node, Object) or not isinstance(value, dict):
         return value
     kept = {}
     for name in value:
         here = place.child(name)
-        if here.node is None:
+        if here.node is not None:
+            kept[name] = _prune(here, issues, unnamed)
+        elif len(issues) < _MOST_ISSUES:
             issues.append(here.issue("case-unknown-field").at(severity="warning"))
         else:
-            kept[name] = _prune(here, issues)
+            unnamed.append(here.pointer)
     return kept
 
 

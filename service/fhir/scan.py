@@ -264,7 +264,7 @@ class Scanner:
         if number is None:
             near_miss = _LIKE_A_NUMBER.match(self.text, self.position)
             raise self._unexpected("a number as JSON spells it (0.5, 19.00, -3)" if near_miss else "a value")
-        literal, fraction, exponent = number[0], number[1], number[2]
+        literal, exponent = number[0], number[2]
         if exponent and Decimal(exponent[1:]).copy_abs() > MAX_EXPONENT:
             raise self._refusal(_EXPONENT_SIZE)
         # 1E2 becomes 100 here, so that nobody behind the door meets a Decimal that prints as 1E+2.
@@ -273,7 +273,7 @@ class Scanner:
         if len(plain) > limit and any(len(run) > limit for run in re.split("[-.]", plain)):
             raise self._refusal(_DIGITS, limit=limit)
         self.position = number.end()
-        return Decimal(plain) if fraction or exponent else int(plain)
+        return Decimal(plain) if "." in plain else int(plain)
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
         if found := pattern.match(self.text, self.position):

@@ -193,13 +193,32 @@ def _reference(target: Target, argument: Argument) -> Bound:
     return Bound((form,), common(target, ("Reference",)), to_fhir, to_case)
 
 
+_URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`#\x00-\x20]+"
+
+
+def _source(target: Target, _argument: Argument) -> Bound:
+    """Servers add "#" and the id of a request to what they were given, or write that alone: what follows "#" is never ours."""
+
+    def to_fhir(out: dict[str, Any], name: str, value: str, _scope: Scope) -> None:
+        out[name] = value
+
+    def to_case(source: dict[str, Any], name: str, _inherited: None, _scope: Scope) -> str | None:
+        return str(source.get(name, "")).partition("#")[0] or None
+
+    form = text("uri", _URI, "an absolute URI without '#'")
+    return Bound((form,), common(target, ("uri",)), to_fhir, to_case, merging=True)
+
+
 def _url(_target: Target) -> Scalar:
-    return text("uri", r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`\x00-\x20]+", "an absolute URI")
+    return text("uri", _URI + r"(?:#[^\s<>\"{}|\\^`\x00-\x20]*)?", "an absolute URI")
 
 
 CONVERTERS: Mapping[str, Converter] = {
     "text": Converter(
         _direct("string", "markdown", form=lambda _target: text()), "", (1, 1), "text ↔ string or markdown, unchanged"
+    ),
+    "source": Converter(
+        _source, "", (1, 1), "an absolute URI ↔ meta.source; what a server adds behind '#' is cut off on the way back"
     ),
     "uri": Converter(_direct("uri", "url", "canonical", form=_url), "", (1, 1), "an absolute URI ↔ uri, url or canonical"),
     "boolean": Converter(

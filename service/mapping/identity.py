@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 # The two variant bits of RFC 9562, set in the hexadecimal digit that holds them.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 

@@ -117,7 +117,7 @@ def _span(match: re.Match[str]) -> Span:
     start, end = _only_point(match["start"]), _only_point(match["end"])
     if start == end:
         raise ValueError("a period from a moment to the same moment: write the moment once")
-    if start.date and end.date and start.date[: len(end.date)] > end.date[: len(start.date)]:
+    if start.date and end.date and _is_later(start.date, end.date):
         raise ValueError("a period must not end before it starts")
     if _are_days(start, end):
         raise ValueError("two days of one event are written 'days A to B of event'")
@@ -128,6 +128,16 @@ def _only_point(text: str) -> Point:
     match = _POINT_RE.fullmatch(text)
     assert match, "a period is made of points"
     return _point(match)
+
+
+def _is_later(one: str, other: str) -> bool:
+    """Whether one date is surely after the other: as far as both are precise, and as instants where both have a time."""
+    if "T" in one and "T" in other:
+        # A leap second (:60) counts as the second before it: the library knows none.
+        first, second = (datetime.datetime.fromisoformat(text.replace(":60", ":59")) for text in (one, other))
+        return first > second
+    shared = min(len(one.partition("T")[0]), len(other.partition("T")[0]))
+    return one[:shared] > other[:shared]
 
 
 def _are_days(start: Point, end: Point) -> bool:
@@ -170,11 +180,16 @@ DayOf = Callable[[str], str | None]
 EventReference = Callable[[str], dict[str, Any]]
 
 
+def rests_on_event(point: Point) -> bool:
+    """Whether the day of the event decides the day of the point: not where only an order or a bound is known."""
+    return bool(point.event) and not point.bound and point.relationship not in ("before", "after", "concurrent")
+
+
 def computed_date(point: Point, day_of: DayOf) -> str | None:
     """The date of a point, where that invents no precision: its own, that of the event ("at"), or whole days from it."""
     if point.date is not None:
         return point.date
-    if point.bound or point.relationship in ("before", "after", "concurrent"):
+    if not rests_on_event(point):
         return None
     base = day_of(point.event)
     if base is None or point.relationship == "concurrent-with-start":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from service.issues import Issue
@@ -14,6 +15,7 @@ from service.mapping.scope import Entry, Scope
 from service.mapping.spec import FieldRef
 from service.mapping.tree import Node
 
+MOST_ISSUES = 1000
 Record = dict[str, Any]
 Resource = dict[str, Any]
 
@@ -44,7 +46,7 @@ def to_resources(record: Record, mapping: Mapping, key: bytes) -> tuple[Mapped |
                 above = entry.parent or entry
                 resources.append(write(entry.item, above.item, entry.full_url[9:], above.full_url, scope))
     except ValueError:
-        return None, list(_explain(entries, scope))
+        return None, list(islice(_explain(entries, scope), MOST_ISSUES))
     return Mapped([entry for _kind, found in entries for entry in found], resources, scope), []
 
 

@@ -127,11 +127,25 @@ PAIRS: list[tuple[str, str, tuple[str, ...], tuple[Any, ...], Any]] = [
     ("ratio", "Observation.valueRatio", (), (9, D("10.0")), {"numerator": {"value": 9}, "denominator": {"value": D("10.0")}}),
     ("reference", "Observation.partOf", ("procedures", "treatments"), ("biopsy",), {"reference": "urn:uuid:b"}),
 ]
-MERGING = {"moment", "specimen"}
+MERGING = {"moment", "specimen", "source"}
 
 
 def test_every_converter_is_tested_here() -> None:
     assert {name for name, *_rest in PAIRS} | MERGING == set(CONVERTERS)
+
+
+@pytest.mark.parametrize("fragment", ["", "#cJ7k2"])
+def test_a_source_is_read_without_what_a_server_adds(fragment: str, scope: Scope) -> None:
+    bound = bind("source", "Meta.source")
+    out: dict[str, Any] = {}
+    bound.to_fhir(out, "source", "https://example.org/a", scope)
+    assert out == {"source": "https://example.org/a"}
+    assert bound.to_case({"source": out["source"] + fragment}, "source", None, scope) == "https://example.org/a"
+    assert bound.to_case({"source": "#cJ7k2"}, "source", None, scope) is None
+    assert bound.to_case({}, "source", None, scope) is None
+    (form,) = bound.forms
+    assert isinstance(form, Scalar)
+    assert not re.search(form.schema["pattern"], "https://example.org/a#b")
 
 
 def exact(value: Any) -> str:

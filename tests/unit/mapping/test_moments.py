@@ -266,3 +266,22 @@ def test_the_days_are_those_of_the_calendar(year: int) -> None:
         except ValueError:
             exists = False
         assert bool(re.fullmatch(DATE, text)) is exists, text
+
+
+@pytest.mark.parametrize(
+    ("text", "ends_after_it_starts"),
+    [
+        ("2022-01-02T01:00:00+14:00 to 2022-01-01T23:00:00-05:00", True),
+        ("2022-01-01T23:00:00-05:00 to 2022-01-02T01:00:00+14:00", False),
+        ("2022-01-01T23:59:60Z to 2022-01-02", True),
+        ("2022-01-02 to 2022-01-01T23:59:59Z", False),
+        ("2022-01 to 2022-01-15", True),
+        ("2022 to 2021-12", False),
+    ],
+)
+def test_a_period_is_judged_by_instants_where_both_ends_are(text: str, ends_after_it_starts: bool) -> None:
+    if ends_after_it_starts:
+        assert write(parse(text)) == text
+    else:
+        with pytest.raises(ValueError, match="before it starts"):
+            parse(text)
