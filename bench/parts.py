@@ -162,7 +162,7 @@ _KEYS = {
     "markers": ("Observation", ("marker", "of", "when")),
     "responses": ("Observation", ("response", "when", "after")),
 }
-_DRUG_KEY = ("drug", "when", "dose")
+_DRUG_KEY = ("drug", "when", "dose", "unit")
 
 
 class Identities:

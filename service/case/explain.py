@@ -370,6 +370,7 @@ _HOW_TO_WRITE = {
     "moment-or-period": "write it like 2018-08-21 (a day that the calendar has), '2018-08 to 2018-11' or 'day 14 of ID'",
     "reference": "write an id that an item has: letters and digits, with single - _ . between them",
     "uri": "write it like https://example.org/trial",
+    "source": "write it like https://doi.org/10.1000/182",
     "text": "remove blanks at its ends and control characters; leave an empty text out",
 }
 

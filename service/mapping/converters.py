@@ -193,6 +193,7 @@ def _reference(target: Target, argument: Argument) -> Bound:
     return Bound((form,), common(target, ("Reference",)), to_fhir, to_case)
 
 
+# Without a fragment.
 _URI = r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`#\x00-\x20]+"
 
 
@@ -205,12 +206,12 @@ def _source(target: Target, _argument: Argument) -> Bound:
     def to_case(source: dict[str, Any], name: str, _inherited: None, _scope: Scope) -> str | None:
         return str(source.get(name, "")).partition("#")[0] or None
 
-    form = text("uri", _URI, "an absolute URI without '#'")
+    form = text("source", _URI, "an absolute URI without '#'")
     return Bound((form,), common(target, ("uri",)), to_fhir, to_case, merging=True)
 
 
 def _url(_target: Target) -> Scalar:
-    return text("uri", _URI + r"(?:#[^\s<>\"{}|\\^`\x00-\x20]*)?", "an absolute URI")
+    return text("uri", _URI.replace("#", ""), "an absolute URI")
 
 
 CONVERTERS: Mapping[str, Converter] = {
