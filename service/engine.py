@@ -73,7 +73,7 @@ class Engine:
         `lenient`: fields that the form does not know are left out with a warning each, instead of an error.
         """
         read, plain = json.read(text, file=file, limits=self.limits)
-        record, issues = check_form(read, text, self.mapping, file=file, lenient=lenient)
+        record, issues = load_case(read, text, self.mapping, file=file, lenient=lenient)
         if record is None:
             return Conversion(None, issues)
         mapped, more = to_resources(record, self.mapping, self.key)
@@ -122,13 +122,6 @@ def load_engine(mapping: Path, key: bytes, *, shelf: Path | None = None, max_byt
 
 
 def load_case(
-    text: bytes, mapping: Mapping, *, file: str = "-", lenient: bool = False, limits: json.Limits = json.DEFAULT
-) -> tuple[dict[str, Any] | None, list[Issue]]:
-    """The record in a JSON text, or None with everything that the form does not accept, each with its place in the text."""
-    return check_form(json.loads(text, file=file, limits=limits), text, mapping, file=file, lenient=lenient)
-
-
-def check_form(
     record: json.Json, text: bytes, mapping: Mapping, *, file: str, lenient: bool
 ) -> tuple[dict[str, Any] | None, list[Issue]]:
     """The record if the form accepts it, else None; and the issues, with the places that they have in the record's text."""

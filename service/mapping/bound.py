@@ -16,7 +16,6 @@ class Target:
 
     types: tuple[str, ...]
     required: bool
-    reference_targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

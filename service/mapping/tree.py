@@ -222,7 +222,7 @@ class Planner:
         if not self._arguments_fit(converter.arguments, use, origin) or not self._terms_fit(use, origin, term):
             return None
         element = node.element
-        target = Target(element.types, element.min > 0, element.targets)
+        target = Target(element.types, element.min > 0)
         try:
             bound = converter.make(target, Argument(use.arguments, self.spec.tables, self.sections, self.spec.items))
         except (KeyError, IndexError, ValueError):

@@ -53,7 +53,7 @@ def scope() -> Scope:
 
 def bind(name: str, element: str, *words: str) -> Bound:
     found = definitions.load().resolve(*element.split(".", 1))
-    target = Target(found.types, found.min > 0, found.targets)
+    target = Target(found.types, found.min > 0)
     bound = CONVERTERS[name].make(target, Argument(words, TABLES, SECTIONS, "https://example.org/item"))
     assert bound.types, f"{name} does not write {element}"
     return bound
