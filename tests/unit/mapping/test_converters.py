@@ -269,6 +269,16 @@ def test_a_reference_leads_to_an_item_of_its_sections(item: str, scope: Scope) -
         bind("reference", "Observation.partOf", "procedures").to_fhir(item, scope)
 
 
+def test_a_hint_goes_with_the_first_few_wrong_references_and_every_one_is_refused(scope: Scope) -> None:
+    bound = bind("reference", "Observation.partOf", "procedures")
+    refused = []
+    for _ in range(30):
+        with pytest.raises(ValueError, match="no item of procedures has this id") as caught:
+            bound.to_fhir("biopsi", scope)
+        refused.append("did you mean the id at " in str(caught.value))
+    assert refused == [True] * 20 + [False] * 10
+
+
 def test_a_unit_without_a_number_is_no_range(scope: Scope) -> None:
     with pytest.raises(ValueError, match="a unit without low or high"):
         bind("range", "Dosage.doseAndRate.rateRange", "units").to_fhir({"unit": "g/dL"}, scope)

@@ -60,6 +60,10 @@ def test_two_spellings_of_one_text_are_one_identity() -> None:
     assert of(("Müller", "labs", "", ("é",))) == of(("Mu\u0308ller", "labs", "", ("e\u0301",)))
 
 
+def test_the_order_of_an_objects_fields_is_no_part_of_it() -> None:
+    assert of(("a", "b", "", ({"low": 1, "high": 2},))) == of(("a", "b", "", ({"high": 2, "low": 1},)))
+
+
 @pytest.mark.parametrize("key", [b"", b"another key", b"k" * 64, b"k" * 65, b"k" * 1000])
 def test_another_key_gives_another_identity(key: bytes) -> None:
     item: Item = ("case-1", "labs", "", ("Hemoglobin",))
