@@ -15,7 +15,7 @@ import click
 from service import __version__
 from service.config import DEFAULT_SET, Settings, deployment_key, find_mapping, list_mappings, read_settings
 from service.errors import CasebridgeError, MappingInvalid, UnreadableInput, Usage
-from service.issues import Issue, has_errors, to_operation_outcome
+from service.issues import Issue, Origin, has_errors, to_operation_outcome
 
 if TYPE_CHECKING:
     from service.engine import Engine
@@ -302,16 +302,10 @@ def to_case(bundle: tuple[str, ...], output: str | None, mapping: str, as_json: 
 
     def one(name: str, text: bytes) -> tuple[Callable[..., bytes] | None, list[Issue]]:
         done = engine.to_case(text, file=name)
-        issues = [issue if issue.source else issue.at(source=_file(name)) for issue in done.issues]
+        issues = [issue if issue.source else issue.at(source=Origin(name)) for issue in done.issues]
         return (done.dump if done.record is not None else None), issues
 
     report.finish(done(out, run_each(inputs, out, report, one), inputs))
-
-
-def _file(name: str) -> Any:
-    from service.issues import Origin
-
-    return Origin(name)
 
 
 @main.command(epilog="Example: casebridge serve --port 8080")

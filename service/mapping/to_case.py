@@ -190,8 +190,7 @@ def _values(leaf: Node, located: Located) -> Iterator[tuple[str, Any]]:
 
 def _compare(record: Record, reading: Reading, key: bytes) -> list[Issue]:
     """Writes the record again and compares each resource with the one that was read."""
-    refused = reading.mapping.accepts.is_valid(record) is False
-    if refused:
+    if not reading.mapping.accepts.is_valid(record):
         text = "what these resources hold is no record that the form accepts"
         return [*_form_errors(record, reading), Issue("error", "invariant", "bundle-form", text, expression="Bundle")]
     mapped, issues = to_resources(record, reading.mapping, key)
@@ -262,14 +261,10 @@ def _object_differences(ours: Resource, theirs: Resource, expression: str, same:
             continue
         if is_identity and name == "value" and isinstance(theirs.get(name), str):
             continue
-        if name not in ours:
-            if not _only_ignored(theirs[name], inner, same):
-                yield _lost(here)
-        elif name not in theirs:
-            if not _only_ignored(ours[name], inner, same):
-                yield _lost(here)
-        else:
+        if name in ours and name in theirs:
             yield from _differences(ours[name], theirs[name], here, same, inner)
+        elif not _only_ignored(ours.get(name, theirs.get(name)), inner, same):
+            yield _lost(here)
 
 
 def _only_ignored(value: Any, path: str, same: _Same) -> bool:

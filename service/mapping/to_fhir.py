@@ -26,7 +26,6 @@ class Mapped:
 
     entries: list[Entry]
     resources: list[Resource]
-    scope: Scope
 
 
 def to_resources(record: Record, mapping: Mapping, key: bytes) -> tuple[Mapped | None, list[Issue]]:
@@ -47,7 +46,7 @@ def to_resources(record: Record, mapping: Mapping, key: bytes) -> tuple[Mapped |
                 resources.append(write(entry.item, above.item, entry.full_url[9:], above.full_url, scope))
     except ValueError:
         return None, list(islice(_explain(entries, scope), MOST_ISSUES))
-    return Mapped([entry for _kind, found in entries for entry in found], resources, scope), []
+    return Mapped([entry for _kind, found in entries for entry in found], resources), []
 
 
 def _enter(record: Record, mapping: Mapping, key: bytes, scope: Scope) -> tuple[list[tuple[Kind, list[Entry]]], list[Issue]]:
