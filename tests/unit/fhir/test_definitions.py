@@ -355,5 +355,5 @@ def test_a_rebuild_gives_the_same_bytes(tmp_path: Path) -> None:
     if built.returncode == 3:
         pytest.skip(built.stderr.strip())
     assert built.returncode == 0, built.stderr
-    for name in ("definitions.json", "README.md"):
+    for name in ("definitions.json", "core.ndjson", "README.md"):
         assert (tmp_path / name).read_bytes() == (definitions.FILE.parent / name).read_bytes()
