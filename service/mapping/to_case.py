@@ -209,7 +209,7 @@ def _compare(record: Record, reading: Reading, key: bytes) -> list[Issue]:
 
 def _in_fhirpath(expression: str, located: Located) -> str:
     inner = expression.removeprefix(located.expression + ".")
-    return f"{located.expression}.{fhirpath(definitions.load(), located.resource['resourceType'], inner)}"
+    return f"{located.expression}.{fhirpath(located.resource['resourceType'], inner)}"
 
 
 def _form_errors(record: Record, reading: Reading) -> Iterator[Issue]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from service.fhir.definitions import load
 from service.fhir.path import fhirpath
 
 
@@ -24,4 +23,4 @@ from service.fhir.path import fhirpath
     ],
 )
 def test_a_choice_goes_by_its_stem(type_name: str, json_path: str, expected: str) -> None:
-    assert fhirpath(load(), type_name, json_path) == expected
+    assert fhirpath(type_name, json_path) == expected
