@@ -78,11 +78,11 @@ def _after_comma(text: bytes, position: int) -> int:
 def _places(text: bytes, offsets: list[int]) -> list[tuple[int, int]]:
     """(line, column) of offsets, each stretch of the text between two of them looked at once."""
     found: dict[int, tuple[int, int]] = {}
-    line, last = 1, 0
-    line_start = 3 if text.startswith(b"\xef\xbb\xbf") else 0
+    line, column, last = 1, 1, 3 if text.startswith(b"\xef\xbb\xbf") else 0
     for offset in sorted(set(offsets)):
-        line += text.count(b"\n", last, offset)
-        line_start = text.rfind(b"\n", last, offset) + 1 or line_start
+        if lines := text.count(b"\n", last, offset):
+            line, column, last = line + lines, 1, text.rfind(b"\n", last, offset) + 1
+        column += len(text[last:offset].decode("utf-8", "replace"))
         last = offset
-        found[offset] = (line, len(text[line_start:offset].decode("utf-8", "replace")) + 1)
+        found[offset] = (line, column)
     return [found[each] for each in offsets]

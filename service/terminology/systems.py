@@ -56,7 +56,7 @@ def is_mime_type(code: str) -> bool:
 def is_language(code: str) -> bool:
     """Whether a code is a language tag: RFC 5646, in any letter case, as its section 2.1.1 has it.
 
-    Languages and regions of two letters must be registered; of the thousands of longer subtags only the form is checked.
+    Languages and regions of two letters and scripts must be registered; of the thousands of others only the form is checked.
     """
     return _is_language_with(code, ())
 
@@ -95,6 +95,7 @@ def _is_language_with(code: str, wanted: Sequence[tuple[str, bool]]) -> bool:
     return (
         (len(language) != 2 or language in _TWO_LETTERS)
         and (len(region) != 2 or region in _REGIONS)
+        and (tag["script"] is None or tag["script"][1:].lower() in _SCRIPTS)
         and _differ(part for part in (tag["extension"] or "").lower().split("-") if len(part) == 1)
         and all((tag[part] is not None) is there for part, there in wanted)
     )
@@ -124,6 +125,20 @@ _ISO_639_1: Final = """
     sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
     """
 _TWO_LETTERS: Final = frozenset(_ISO_639_1.split())
+
+# The scripts of ISO 15924, as IANA's registry has them (without those for private use).
+_ISO_15924: Final = """
+    adlm afak aghb ahom arab aran armi armn avst bali bamu bass batk beng bhks blis bopo brah brai bugi buhd cakm cans cari
+    cham cher chrs cirt copt cpmn cprt cyrl cyrs deva diak dogr dsrt dupl egyd egyh egyp elba elym ethi geok geor glag gong
+    gonm goth gran grek gujr guru hanb hang hani hano hans hant hatr hebr hira hluw hmng hmnp hrkt hung inds ital jamo java
+    jpan jurc kali kana kawi khar khmr khoj kitl kits knda kore kpel kthi lana laoo latf latg latn leke lepc limb lina linb
+    lisu loma lyci lydi mahj maka mand mani marc maya medf mend merc mero mlym modi mong moon mroo mtei mult mymr nagm nand
+    narb nbat newa nkdb nkgb nkoo nshu ogam olck orkh orya osge osma ougr palm pauc perm phag phli phlp phlv phnx piqd plrd
+    prti ranj rjng rohg roro runr samr sara sarb saur sgnw shaw shrd shui sidd sind sinh sogd sogo sora soyo sund sunu sylo
+    syrc syre syrj syrn tagb takr tale talu taml tang tavt telu teng tfng tglg thaa thai tibt tirh tnsa toto ugar vaii visp
+    vith wara wcho wole xpeo xsux yezi yiii zanb zinh zmth zsye zsym zxxx zyyy zzzz
+    """
+_SCRIPTS: Final = frozenset(_ISO_15924.split())
 
 # Each country by two letters, three letters and number, in one word. Facts from pycountry 26.2.16 on PyPI.
 _ISO_3166_1: Final = """

@@ -66,6 +66,11 @@ class Terminology:
         members = self._members.get(value_set) or self._computed(value_set)
         return (members.anywhere if system is None else members.of(system)).verdict(code)
 
+    def is_whole(self, value_set: str) -> bool:
+        """Whether all of a value set is known: no system in it without content, no import that is missing."""
+        members = self._members.get(value_set) or self._computed(value_set)
+        return not any(isinstance(each.others, Unchecked) for each in (*members.by_system.values(), members.elsewhere))
+
     def code(self, system: str, code: str, display: str | None = None) -> CodeVerdict:
         """Whether a code exists in its system, and whether that is what it is called (letter case and blanks aside)."""
         content = self._content(system)

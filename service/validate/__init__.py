@@ -1,1 +1,1 @@
-"""Validation. So far: the typed models of fhir.resources, as a second reader of what is produced."""
+"""Validation offline, as HL7's own validator would judge, by rules compiled from HL7's own definitions: see validator.py."""

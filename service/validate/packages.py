@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
 import re
 import secrets
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
@@ -37,6 +39,20 @@ R4: Final = ("4.0", "4.0.0", "4.0.1")
 
 _decode: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+# How a line of the compact form begins; a URL may hold escapes.
+_HEAD: Final = re.compile(rb'\["(\w+)",("(?:[^"\\]|\\.)*+"),')
+# What broken archives and hostile JSON raise, each in its own way.
+_UNREADABLE: Final = (
+    OSError,
+    EOFError,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    msgspec.MsgspecError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -162,9 +178,10 @@ def _places(lines: bytes) -> Iterator[tuple[tuple[str, str], slice]]:
     """(kind, URL) and place of each line."""
     start = 0
     while (end := lines.find(b"\n", start)) >= 0:
-        # The line begins with ["kind","url", and neither holds an escape.
-        _, kind, _, url, _ = lines[start : start + 1000].split(b'"', 4)
-        yield (kind.decode(), url.decode()), slice(start, end)
+        head = _HEAD.match(lines, start)
+        if head is None:
+            raise msgspec.DecodeError("no definition")
+        yield (head[1].decode(), msgspec.json.decode(head[2], type=str)), slice(start, end)
         start = end + 1
 
 
@@ -216,7 +233,7 @@ def _read(path: Path, kept: Path | None) -> Package:
         if place and place.is_file():
             return Package(place.read_bytes())
         lines = compact(archive.manifest(), archive.resources())
-    except (OSError, tarfile.TarError, msgspec.DecodeError, EOFError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise _no_package(path, type(error).__name__) from None
     if place:
         _keep(place, lines)
@@ -259,12 +276,13 @@ class Archive:
     def _files(self) -> Iterator[tuple[str, bytes]]:
         left = MOST_BYTES
         with tarfile.open(fileobj=io.BytesIO(self.content), mode="r:*") as tar:
-            for member in tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # or an archive of nothing but headers fills the memory
+                left -= member.size + tarfile.BLOCKSIZE
+                if left < 0:
+                    raise tarfile.ReadError("too large")
                 file = tar.extractfile(member) if member.isfile() else None
                 if file is not None:
-                    left -= member.size
-                    if left < 0:
-                        raise tarfile.ReadError("too large")
                     yield member.name.removeprefix("./"), file.read()
 
 
@@ -294,7 +312,9 @@ class _Folder:
         yield from _resources(self.texts)
 
 
-def _manifest(package: Mapping[str, Any], sha256: str) -> Manifest:
+def _manifest(package: Any, sha256: str) -> Manifest:
+    if not isinstance(package, dict):
+        raise msgspec.DecodeError("package.json is no object")
     raw = {"id": package.get("name"), "version": package.get("version"), "sha256": sha256}
     return msgspec.convert({**raw, "dependencies": package.get("dependencies") or {}}, Manifest)
 

@@ -1,0 +1,61 @@
+"""Definitions as resources: the URLs by which others find them, and those of the systems that value sets draw on.
+
+Sources: http://hl7.org/fhir/R4/references.html#canonical and http://hl7.org/fhir/R4/valueset.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from service.validate.extensions import is_canonical
+from service.validate.place import Place
+from service.validate.references import ABSOLUTE
+from service.validate.run import Run
+
+
+def canonical(run: Run, resource: dict[str, Any], at: Place) -> None:
+    """The canonical URL of a definition is absolute."""
+    url = resource.get("url")
+    if isinstance(url, str) and not ABSOLUTE.match(url) and is_canonical(str(resource.get("resourceType"))):
+        run.add((at, "url", None), "val-format", "A canonical URL is absolute.")
+
+
+def value_set(run: Run, resource: dict[str, Any], at: Place) -> None:
+    """The code systems of a value set are named by absolute URIs."""
+    for place, include in _includes(resource, at):
+        system = include.get("system")
+        if isinstance(system, str) and not ABSOLUTE.match(system):
+            run.add((place, "system", None), "val-code-system", "The URI of a code system is absolute.", severity="error")
+
+
+def concept_map(run: Run, resource: dict[str, Any], at: Place) -> None:
+    """The codes of a map are codes of the systems that its groups name."""
+    for place, group in _items(resource, "group", at):
+        for here, element in _items(group, "element", place):
+            _mapped(run, group.get("source"), element, here)
+            for there, target in _items(element, "target", here):
+                _mapped(run, group.get("target"), target, there)
+
+
+def _mapped(run: Run, system: object, mapped: dict[str, Any], at: Place) -> None:
+    code = mapped.get("code")
+    if isinstance(system, str) and isinstance(code, str):
+        verdict = run.book.code(system, code, None)
+        if verdict is not None and verdict.known is False:
+            run.add((at, "code", None), "val-code", f"The code system {system} has no such code.")
+
+
+def _items(value: dict[str, Any], name: str, at: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The objects of a list, each in its place."""
+    items = value.get(name)
+    for index, each in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(each, dict):
+            yield (at, name, index), each
+
+
+def _includes(resource: dict[str, Any], at: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    compose = resource.get("compose")
+    if isinstance(compose, dict):
+        for name in ("include", "exclude"):
+            yield from _items(compose, name, (at, "compose", None))

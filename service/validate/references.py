@@ -1,0 +1,214 @@
+"""References: their form, where they lead within the resource and its Bundle, and whether that is what the element allows.
+
+Sources: http://hl7.org/fhir/R4/references.html and http://hl7.org/fhir/R4/bundle.html#references
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from service.fhir.json import Json
+from service.validate.place import Place
+from service.validate.run import Rule, Run, Scope
+
+if TYPE_CHECKING:
+    from service.validate.rulebook import Rulebook
+    from service.validate.rules import Element
+
+CORE: Final = "http://hl7.org/fhir/StructureDefinition/"
+ANY: Final = CORE + "Resource"
+# [type]/[id], with a version or without, after whatever base: http://hl7.org/fhir/R4/references.html#literal
+RESTFUL: Final = re.compile(r"(?:(.*)/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})(?:/_history/([A-Za-z0-9.-]{1,64}))?")
+CONDITIONAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})\?[^?]+")
+BLANK: Final = re.compile(r"\s")
+ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def reference(run: Run, value: dict[str, Any], at: Place) -> None:
+    """A Reference by itself: its form, and whether it leads anywhere within what is at hand."""
+    literal = value.get("reference")
+    if not isinstance(literal, str) or not literal:
+        return
+    place = (at, "reference", None)
+    if BLANK.search(literal):
+        run.add(place, "val-reference", "A reference holds no blanks.")
+        return
+    if literal.startswith("#"):
+        if literal != "#" and literal[1:] not in contained_of(run.scope.root):
+            run.add(place, "val-reference-contained", "The resource contains nothing with this id.")
+    elif ABSOLUTE.match(literal):
+        if literal.startswith(("urn:uuid:", "urn:oid:")) and in_bundle(run.scope) and resolve(run, literal) is None:
+            run.add(place, "val-reference-bundle", "No entry of the Bundle has this fullUrl.")
+    else:
+        _relative(run, literal, place)
+    if len(_destinations(run, literal)) > 1 and _current(run.scope):
+        run.add(place, "val-reference-bundle", "Several entries of the Bundle have this fullUrl: name the version.")
+    stated = value.get("type")
+    if isinstance(stated, str) and run.book.is_resource(stated):
+        found = type_of(run, literal)
+        if found and stated != found:
+            run.add((at, "type", None), "val-reference-type", f"The type says one thing, the reference leads to {found}.")
+
+
+def _current(scope: Scope) -> bool:
+    """Whether the Bundle shows one state of things, and not how they came about."""
+    bundle = scope.root.bundle
+    return bundle is not None and bundle.resource.get("type") != "history"
+
+
+def _relative(run: Run, literal: str, place: Place) -> None:
+    match = RESTFUL.fullmatch(literal)
+    if match and match[1] is None and run.book.is_resource(match[2]):
+        return
+    condition = CONDITIONAL.fullmatch(literal)
+    if condition and run.book.is_resource(condition[1]):
+        bundle = run.scope.root.bundle
+        if bundle is None or bundle.resource.get("type") != "transaction":
+            run.add(place, "val-reference", "A conditional reference stands only in a transaction Bundle.")
+        return
+    # Others may know other types and deeper paths: the form is odd, and no rule forbids it.
+    run.add(
+        place, "val-reference", "A relative reference has the form [type]/[id], its type one of FHIR R4.", severity="warning"
+    )
+
+
+def target(element: Element, book: Rulebook) -> Rule | None:
+    """The rule that a Reference leads to a type that is allowed, or to a resource that meets a profile that is allowed."""
+    type_ = element.type
+    if type_ is None or element.code != "Reference" or not type_.target_profile or ANY in type_.target_profile:
+        return None
+    profiles = type_.target_profile
+    types = {book.type_of_profile(each) for each in profiles}
+    if None in types or "Resource" in types:
+        return None
+    allowed = frozenset(each for each in types if each)
+    special = all(not each.startswith(CORE) or each[len(CORE) :] not in allowed for each in profiles)
+
+    def rule(run: Run, value: Json, at: Place) -> None:
+        literal = value.get("reference") if isinstance(value, dict) else None
+        stated = value.get("type") if isinstance(value, dict) else None
+        found = type_of(run, literal) if isinstance(literal, str) else None
+        if found and found not in allowed:
+            text = f"The reference leads to {found}; allowed are {', '.join(sorted(allowed))}."
+            run.add(at, "val-reference-target", text)
+        elif isinstance(stated, str) and stated.removeprefix(CORE) not in allowed:
+            text = f"The type of the reference is none of those allowed: {', '.join(sorted(allowed))}."
+            run.add((at, "type", None), "val-reference-target", text)
+        elif special and isinstance(literal, str) and (scope := resolve(run, literal)):
+            run.book.refers_to_one_of(run, scope, profiles, at)
+
+    return rule
+
+
+def type_of(run: Run, literal: str) -> str | None:
+    """The type of the resource that a reference leads to: as it was found, or else as the reference itself tells."""
+    scope = resolve(run, literal)
+    if scope is not None:
+        found = scope.resource.get("resourceType")
+        return found if isinstance(found, str) and run.book.is_resource(found) else None
+    match = RESTFUL.fullmatch(literal) or CONDITIONAL.fullmatch(literal)
+    name = (match[2] if match.re is RESTFUL else match[1]) if match else None
+    return name if name and run.book.is_resource(name) else None
+
+
+def resolve(run: Run, literal: str) -> Scope | None:
+    """The resource that a reference leads to within the resource and its Bundle; None where it leads out of them."""
+    found = _destinations(run, literal)
+    return found[0] if found else None
+
+
+def _destinations(run: Run, literal: str) -> list[Scope]:
+    """All resources that a reference leads to: one, unless a Bundle has several versions of it."""
+    led: dict[str, list[Scope]] = run.scope.caches.setdefault("led", {})
+    if literal not in led:
+        led[literal] = _led_to(run.scope, literal)
+    return led[literal]
+
+
+def _led_to(scope: Scope, literal: str) -> list[Scope]:
+    root = scope.root
+    if literal.startswith("#"):
+        found = root if literal == "#" else contained_of(root).get(literal[1:])
+        return [found] if found else []
+    if scope.resource.get("resourceType") == "Bundle":
+        return _by_end(scope, literal)
+    absolute = literal if ABSOLUTE.match(literal) else _absolute(literal, root.full_url)
+    bundle = root.bundle
+    while bundle is not None and absolute is not None:
+        if entries := _find(entries_of(bundle), absolute):
+            return entries
+        bundle = bundle.bundle
+    return []
+
+
+def in_bundle(scope: Scope) -> bool:
+    return scope.root.bundle is not None
+
+
+def _absolute(literal: str, full_url: str | None) -> str | None:
+    """A relative reference on the base of the entry that it stands in; None where that has no RESTful fullUrl."""
+    match = RESTFUL.fullmatch(full_url) if full_url else None
+    return f"{match[1]}/{literal}" if match and match[1] else None
+
+
+def _by_end(bundle: Scope, literal: str) -> list[Scope]:
+    """What a reference leads to, seen from the Bundle: which entry it stood in, and so its base, is not known."""
+    entries = entries_of(bundle)
+    if literal in entries or ABSOLUTE.match(literal):
+        return entries.get(literal, [])
+    if "ends" not in bundle.caches:
+        ends: dict[str, list[Scope]] = {}
+        for full_url, scopes in entries.items():
+            if match := RESTFUL.fullmatch(full_url):
+                ends.setdefault(f"{match[2]}/{match[3]}", []).extend(scopes)
+        bundle.caches["ends"] = ends
+    found: list[Scope] = bundle.caches["ends"].get(literal, [])
+    return found
+
+
+def _find(entries: dict[str, list[Scope]], absolute: str) -> list[Scope]:
+    found = entries.get(absolute)
+    if found is None:
+        plain, _, version = absolute.partition("/_history/")
+        found = [each for each in entries.get(plain, ()) if not version or _version(each) in (version, None)]
+    return found
+
+
+def _version(scope: Scope) -> Json:
+    meta = scope.resource.get("meta")
+    return meta.get("versionId") if isinstance(meta, dict) else None
+
+
+def entries_of(bundle: Scope) -> dict[str, list[Scope]]:
+    """fullUrl → the resources under it, in a Bundle."""
+    if "entries" not in bundle.caches:
+        found: dict[str, list[Scope]] = {}
+        for full_url, scope in _entries(bundle):
+            found.setdefault(full_url, []).append(scope)
+        bundle.caches["entries"] = found
+    entries: dict[str, list[Scope]] = bundle.caches["entries"]
+    return entries
+
+
+def _entries(bundle: Scope) -> Iterator[tuple[str, Scope]]:
+    entries = bundle.resource.get("entry")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict) and isinstance(entry.get("fullUrl"), str):
+            place = ((bundle.at, "entry", index), "resource", None)
+            yield entry["fullUrl"], Scope(entry["resource"], place, bundle=bundle, full_url=entry["fullUrl"])
+
+
+def contained_of(root: Scope) -> dict[str, Scope]:
+    """id → the resource that a resource contains under it."""
+    if "contained" not in root.caches:
+        found: dict[str, Scope] = {}
+        items = root.resource.get("contained")
+        for index, each in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(each, dict) and isinstance(each.get("id"), str):
+                place = (root.at, "contained", index)
+                found.setdefault(each["id"], Scope(each, place, container=root, bundle=root.bundle, full_url=root.full_url))
+        root.caches["contained"] = found
+    contained: dict[str, Scope] = root.caches["contained"]
+    return contained

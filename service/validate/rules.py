@@ -1,0 +1,189 @@
+"""The table of rules: for each kind of statement in an ElementDefinition a small factory that makes a rule of it, or None.
+
+A factory sees the element as one of its types has it; a rule sees a value of that type. Types and profiles share the table.
+Source: http://hl7.org/fhir/R4/elementdefinition-definitions.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from msgspec import UNSET
+
+from service.fhir.json import Json
+from service.fhir.structures import ElementDefinition, TypeRef
+from service.terminology import ucum
+from service.validate import attachments, codes, extensions, identifiers, narrative, references
+from service.validate.fhirpath import type_info
+from service.validate.invariants import as_rule, invariants
+from service.validate.place import Place
+from service.validate.run import Rule, Run
+
+if TYPE_CHECKING:
+    from service.validate.rulebook import Rulebook
+
+
+class Element(NamedTuple):
+    """An element as one of its types: `code` the type, `url` the definition that says so."""
+
+    code: str
+    definition: ElementDefinition
+    url: str
+
+    @property
+    def type(self) -> TypeRef | None:
+        return next((each for each in self.definition.type if each.code == self.code), None)
+
+
+Factory: TypeAlias = "Callable[[Element, Rulebook], Rule | None]"
+
+
+def max_length(element: Element, _book: Rulebook) -> Rule | None:
+    most = element.definition.max_length
+    if most is None:
+        return None
+
+    def rule(run: Run, value: Json, at: Place) -> None:
+        if isinstance(value, str) and len(value) > most:
+            run.add(at, "val-max-length", f"Expected at most {most} characters, got {len(value)}.")
+
+    return rule
+
+
+def fixed(element: Element, _book: Rulebook) -> Rule | None:
+    expected = element.definition.fixed
+    if expected is UNSET:
+        return None
+
+    def rule(run: Run, value: Json, at: Place) -> None:
+        if not same(value, expected):
+            run.add(at, "val-fixed", f"Expected {shown(expected)}, as {element.url} fixes it.")
+
+    return rule
+
+
+def pattern(element: Element, _book: Rulebook) -> Rule | None:
+    expected = element.definition.pattern
+    if expected is UNSET:
+        return None
+
+    def rule(run: Run, value: Json, at: Place) -> None:
+        if not covers(value, expected):
+            run.add(at, "val-pattern", f"Expected at least {shown(expected)}, as {element.url} has it.")
+
+    return rule
+
+
+def bounds(element: Element, _book: Rulebook) -> Rule | None:
+    low, high = element.definition.min_value, element.definition.max_value
+    if low is UNSET and high is UNSET:
+        return None
+
+    def rule(run: Run, value: Json, at: Place) -> None:
+        if exceeds(low, value) or exceeds(value, high):
+            run.add(at, "val-range", f"The value lies outside the bounds that {element.url} sets.")
+
+    return rule
+
+
+def constraint(element: Element, _book: Rulebook) -> Rule | None:
+    """Constraints that an element adds to those of its type. A backbone element's own are those of its shape."""
+    found = invariants(element.definition.constraint, element.url)
+    if not found or element.code in ("BackboneElement", "Element", ""):
+        return None
+    return as_rule(found, type_info(element.code))
+
+
+def profile(element: Element, book: Rulebook) -> Rule | None:
+    """A value meets one of the profiles that its type names."""
+    type_ = element.type
+    if type_ is None or not type_.profile:
+        return None
+    return book.meets_one_of(type_.profile)
+
+
+ELEMENT_RULES: Final[tuple[Factory, ...]] = (
+    max_length,
+    fixed,
+    pattern,
+    bounds,
+    constraint,
+    codes.binding,
+    references.target,
+    profile,
+)
+
+# What the specification says of a type in words, or what only a look beyond the object can tell.
+TYPE_RULES: Final[dict[str, tuple[Rule, ...]]] = {
+    "Attachment": (attachments.attachment,),
+    "Coding": (codes.coding,),
+    "Extension": (extensions.extension,),
+    "Identifier": (identifiers.identifier,),
+    "Narrative": (narrative.narrative,),
+    **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration"), (codes.quantity,)),
+    "Reference": (references.reference,),
+}
+
+
+def same(value: Json, expected: Json) -> bool:
+    """Equality of JSON values to the letter: 1.0 is not 1.00, and true is not 1."""
+    if type(value) is not type(expected):
+        return False
+    if isinstance(expected, dict):
+        return value.keys() == expected.keys() and all(same(value[name], each) for name, each in expected.items())
+    if isinstance(expected, list):
+        return len(value) == len(expected) and all(map(same, value, expected))
+    if isinstance(expected, Decimal):
+        return bool(value.as_tuple() == expected.as_tuple())
+    return bool(value == expected)
+
+
+def covers(value: Json, pattern: Json) -> bool:
+    """Whether a value has at least what a pattern has, the items of its lists in any place.
+
+    Source: http://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.pattern_x_
+    """
+    if isinstance(pattern, dict):
+        return isinstance(value, dict) and all(name in value and covers(value[name], each) for name, each in pattern.items())
+    if isinstance(pattern, list):
+        return isinstance(value, list) and all(any(covers(item, each) for item in value) for each in pattern)
+    return same(value, pattern)
+
+
+def shown(expected: Json) -> str:
+    """A value of a definition, on one line and not too long."""
+    from service.fhir import json
+
+    text = expected if isinstance(expected, str) else json.dumps(expected).decode()
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+def exceeds(low: Any, high: Any) -> bool:
+    """Whether `low` lies above `high`, where both are there and can be compared: numbers, dates of equal precision, or
+    quantities, which UCUM brings to one unit."""
+    if isinstance(low, dict) and isinstance(high, dict):
+        low, high = _compared(low, high)
+    numbers = (int, Decimal, Fraction)
+    if isinstance(low, numbers) and isinstance(high, numbers):
+        return low > high
+    return isinstance(low, str) and isinstance(high, str) and len(low) == len(high) and low > high
+
+
+def _compared(low: dict[str, Any], high: dict[str, Any]) -> tuple[Any, Any]:
+    """The values of two quantities in one unit; (None, None) where there is none."""
+    if low.get("system") != high.get("system"):
+        return None, None
+    if low.get("code") == high.get("code"):
+        return low.get("value"), high.get("value")
+    sides = [_canonical(each) for each in (low, high)]
+    if low.get("system") != codes.UCUM or None in sides or sides[0][1] != sides[1][1]:  # type: ignore[index]
+        return None, None
+    return sides[0][0], sides[1][0]  # type: ignore[index]
+
+
+def _canonical(quantity: dict[str, Any]) -> tuple[Fraction, ucum.Dimension] | None:
+    value, code = quantity.get("value"), quantity.get("code")
+    return ucum.canonical(Decimal(value), code) if isinstance(value, int | Decimal) and isinstance(code, str) else None

@@ -1,0 +1,151 @@
+"""The walk through a resource: each member against its shape, in the order of the text; the happy path does next to nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from service.fhir.json import Json
+from service.validate import bundles, canonical, conformance, contained, narrative, vital_signs
+from service.validate.fhirpath import Node
+from service.validate.place import Place
+from service.validate.run import Rule, Run, scope_of
+
+if TYPE_CHECKING:
+    from service.validate.shapes import Member, Shape
+
+# What is said of every resource, and of single types, beyond their elements and invariants.
+ANY_RESOURCE: Final[tuple[Rule, ...]] = (
+    contained.contained,
+    narrative.links,
+    canonical.canonical,
+    conformance.claimed,
+)
+RESOURCES: Final[dict[str, tuple[Rule, ...]]] = {
+    "Bundle": (bundles.bundle,),
+    "ConceptMap": (canonical.concept_map,),
+    "Observation": (vital_signs.vital_signs,),
+    "ValueSet": (canonical.value_set,),
+}
+
+
+def walk(run: Run, value: Json, at: Place, shape: Shape) -> None:
+    """An object against the shape of its type."""
+    if type(value) is not dict:
+        run.add(at, "val-type", f"Expected an object of type {shape.type_name}, got {kind_of(value)}.")
+        return
+    members = shape.members
+    for name, item in value.items():
+        member = members.get(name)
+        if member is None:
+            _unknown(run, name, at, shape)
+        elif member.is_list or item is None:
+            _items(run, value, name, item, at, member)
+        else:
+            if member.format is not None:
+                wrong = member.format(item)
+                if wrong is not None:
+                    _misformed(run, wrong, (at, name, None))
+            if member.rules:
+                place = (at, name, None)
+                for rule in member.rules:
+                    rule(run, item, place)
+    _whole(run, value, at, shape)
+    for rule in shape.rules:
+        rule(run, value, at)
+    if shape.invariants:
+        _hold(run, value, at, shape)
+
+
+def _whole(run: Run, value: dict[str, Any], at: Place, shape: Shape) -> None:
+    """What is missing in an object, and what stands there twice in different forms."""
+    for element, names in shape.required:
+        if names.isdisjoint(value):
+            run.add(at, "val-min", f"{_of(shape)} must have {element}.")
+    for element, forms in shape.choices:
+        given = {forms[name] for name in value if name in forms}
+        if len(given) > 1:
+            run.add(at, "val-choice", f"{element} is given in {len(given)} forms: {', '.join(sorted(given))}.")
+    if shape.is_element and (not value or (len(value) == 1 and "id" in value)):
+        _hollow(run, value, at)
+
+
+def _hold(run: Run, value: dict[str, Any], at: Place, shape: Shape) -> None:
+    node = run.scope.node if value is run.scope.resource else Node(value, None, shape.info)
+    context = run.context()
+    for invariant in shape.invariants:
+        invariant.check(run, node, context, at)
+
+
+def _items(run: Run, value: dict[str, Any], name: str, item: Json, at: Place, member: Member) -> None:
+    """The items of a list, one by one; and everything that should have been a list, or should not."""
+    if item is None:
+        run.add((at, name, None), "val-null", f"{name} is null.")
+        return
+    if type(item) is not list:
+        run.add((at, name, None), "val-list", f"{name} repeats: expected a list, got {kind_of(item)}.")
+    elif not item:
+        run.add((at, name, None), "val-empty", f"{name} is an empty list.")
+    for index, each in enumerate(item if type(item) is list else ()):
+        place = (at, name, index)
+        if each is None:
+            if not _has_twin(value, name, index):
+                run.add(place, "val-null", f"An item of {name} is null.")
+            continue
+        wrong = member.format(each) if member.format is not None else None
+        if wrong is not None:
+            _misformed(run, wrong, place)
+        for rule in member.rules:
+            rule(run, each, place)
+
+
+def _misformed(run: Run, wrong: str, at: Place) -> None:
+    run.add(at, "val-format", f"{wrong[0].upper()}{wrong[1:]}.")
+
+
+def _has_twin(value: dict[str, Any], name: str, index: int) -> bool:
+    """Whether the other one of name and _name holds an item in this place: http://hl7.org/fhir/R4/json.html#primitive"""
+    twin = value.get(name[1:] if name.startswith("_") else "_" + name)
+    return isinstance(twin, list) and index < len(twin) and twin[index] is not None
+
+
+def _unknown(run: Run, name: str, at: Place, shape: Shape) -> None:
+    import difflib
+
+    near = difflib.get_close_matches(name, shape.members, n=1, cutoff=0.6)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    run.add((at, name, None), "val-unknown-element", f"{_of(shape)} has no such element.{hint}")
+
+
+def _hollow(run: Run, value: dict[str, Any], at: Place) -> None:
+    """An object that says nothing. The sibling of a primitive may hold an id alone, for the value stands beside it."""
+    if at is None or not (value and at[1].startswith("_")):
+        run.add(at, "val-ele-1", "The object is empty." if not value else "The object has an id and nothing else.")
+
+
+def walk_resource(run: Run, value: Json, at: Place) -> None:
+    """A resource in its place: the text's own, contained, or in an entry."""
+    if type(value) is not dict:
+        run.add(at, "val-type", f"Expected a resource, got {kind_of(value)}.")
+        return
+    name = value.get("resourceType")
+    shape = run.book.resource_shape(name) if isinstance(name, str) else None
+    if shape is None:
+        text = "resourceType names no resource of FHIR R4." if isinstance(name, str) else "The resource has no resourceType."
+        run.add(at, "val-resource-type", text)
+        return
+    with run.inside(scope_of(run.scope, value, at)):
+        walk(run, value, at, shape)
+        for rule in (*ANY_RESOURCE, *RESOURCES.get(str(name), ())):
+            rule(run, value, at)
+
+
+def _of(shape: Shape) -> str:
+    return f"{shape.type_name}.{shape.path}" if shape.path else shape.type_name
+
+
+def kind_of(value: Json) -> str:
+    """What a JSON value is, without the value."""
+    if value is None:
+        return "null"
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return kinds.get(type(value), "a number")
