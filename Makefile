@@ -23,9 +23,10 @@ help: ## list the targets
 setup: ## everything into .venv (the command is then .venv/bin/casebridge)
 	@scripts/setup.sh venv
 
-run: setup ## convert the example cases into build/bundles, then start the service (PORT=8000)
+run: setup ## convert the example cases into build/bundles, validate them, then start the service (PORT=8000)
 	@mkdir -p build/bundles
 	@CASEBRIDGE_KEY=$(EXAMPLE_KEY) $(BIN)/casebridge convert examples/cases -o build/bundles
+	@$(BIN)/casebridge validate build/bundles --errors-only
 	@exec $(BIN)/casebridge serve --port "$$PORT"
 
 test: setup java lint types ## all checks and every test (ARGS=... goes to pytest)

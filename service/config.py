@@ -25,17 +25,20 @@ def _shipped_mappings() -> Path:
 @dataclass(frozen=True)
 class Settings:
     """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the sets that are
-    known by name (CASEBRIDGE_MAPPINGS), `shelf` that of the shipped ones; `max_bytes`: the longest body the service takes."""
+    known by name (CASEBRIDGE_MAPPINGS), `shelf` that of the shipped ones; `max_bytes`: the longest body the service takes;
+    `packages`: FHIR packages to validate with, besides R4 (CASEBRIDGE_PACKAGES)."""
 
     home: Path
     key: bytes | None
     mappings: Path
     max_bytes: int = 5_000_000
     shelf: Path = field(default_factory=_shipped_mappings)
+    packages: tuple[Path, ...] = ()
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES."""
+    """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES and
+    CASEBRIDGE_PACKAGES, which separates its paths as PATH does."""
     home = environment.get("CASEBRIDGE_HOME")
     key = environment.get("CASEBRIDGE_KEY")
     own = environment.get("CASEBRIDGE_MAPPINGS")
@@ -44,6 +47,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         key=os.fsencode(key) if key else None,
         mappings=Path(own) if own else _shipped_mappings(),
         max_bytes=_whole_number(environment, "CASEBRIDGE_MAX_BYTES", Settings.max_bytes),
+        packages=tuple(Path(path) for path in environment.get("CASEBRIDGE_PACKAGES", "").split(os.pathsep) if path),
     )
 
 

@@ -31,13 +31,14 @@ def answer(value: Any, *, status: int = 200, mimetype: str = JSON) -> Response:
     return Response(json.dumps(value), status, mimetype=mimetype)
 
 
-def outcome(issues: Sequence[Issue]) -> dict[str, Any]:
+def outcome(issues: Sequence[Issue], extension: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """The OperationOutcome; of very many issues the first, errors before all others, and how many more there are."""
     if len(issues) <= MOST_ISSUES:
-        return to_operation_outcome(issues)
+        return to_operation_outcome(issues, extension)
     kept = sorted(issues, key=lambda issue: not issue.is_error)[:MOST_ISSUES]
     text = f"{len(issues) - MOST_ISSUES} more issues are not listed"
-    return to_operation_outcome([*kept, Issue("information", "informational", "issues-left-out", text, fix="mend these first")])
+    left_out = Issue("information", "informational", "issues-left-out", text, fix="mend these first")
+    return to_operation_outcome([*kept, left_out], extension)
 
 
 def add_headers(response: Response, request_id: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from flask import Flask, Response, g, request
 from flask.typing import ResponseReturnValue
@@ -14,9 +16,12 @@ from service.api.answers import add_headers
 from service.api.blueprints import BLUEPRINTS
 from service.api.engines import Engines, open_engines
 from service.api.incoming import request_id
+from service.api.validator import open_validator
 from service.config import DEFAULT_SET, Settings, read_settings
 from service.errors import CasebridgeError
 from service.issues import Issue
+
+T = TypeVar("T")
 
 # Methods that a log may name: any other word is the client's own.
 _METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
@@ -30,7 +35,7 @@ class Service(Flask):
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The service. Raises CasebridgeError, after a line in the log, where the default mapping set or the key cannot be used."""
+    """The service. Raises CasebridgeError, after a line in the log, where its mapping set, key or packages cannot be used."""
     settings = settings or read_settings()
     app = Service("service.api")
     if app.logger.level == logging.NOTSET:
@@ -38,7 +43,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_bytes
     # "//convert" is 404, for Werkzeug's redirect would answer with the address it was sent.
     app.url_map.merge_slashes = False
-    app.extensions["casebridge"] = _open(app, settings)
+    app.extensions["casebridge"] = _opened(app, f"mapping set {DEFAULT_SET}", _engines, settings)
+    app.extensions["casebridge-validator"] = _opened(app, "FHIR packages", open_validator, settings)
     app.before_request(_start)
     app.after_request(_finish)
     app.register_error_handler(Exception, errors.answer)
@@ -47,16 +53,21 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _open(app: Flask, settings: Settings) -> Engines:
+def _engines(settings: Settings) -> Engines:
     """The engines, the default one loaded: a service that can convert nothing must not start."""
+    engines = open_engines(settings)
+    engines.get(DEFAULT_SET)
+    return engines
+
+
+def _opened(app: Flask, what: str, opening: Callable[[Settings], T], settings: Settings) -> T:
+    """What is opened, or a line in the log for each reason why the service cannot start."""
     try:
-        engines = open_engines(settings)
-        engines.get(DEFAULT_SET)
+        return opening(settings)
     except CasebridgeError as error:
         for issue in error.issues:
-            app.logger.critical("cannot start, mapping set %s: %s", DEFAULT_SET, _one_line(issue))
+            app.logger.critical("cannot start, %s: %s", what, _one_line(issue))
         raise
-    return engines
 
 
 def _one_line(issue: Issue) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from flask import current_app, g, request
 from werkzeug.exceptions import NotAcceptable, RequestEntityTooLarge, UnsupportedMediaType
@@ -38,9 +38,7 @@ def must_accept_json() -> None:
 def query(**choices: Sequence[str] | None) -> Mapping[str, str]:
     """The query's parameters, each at most once and of these names; None where any value will do. Raises Usage."""
     given = request.args.to_dict(flat=False)
-    if unknown := given.keys() - choices.keys():
-        what = "one parameter of the query is" if len(unknown) == 1 else f"{len(unknown)} parameters of the query are"
-        raise _bad_query(f"{what} not known here", f"this endpoint takes {', '.join(choices)}")
+    _must_be_known(choices)
     for name, values in given.items():
         allowed = choices[name]
         if len(values) > 1:
@@ -48,6 +46,18 @@ def query(**choices: Sequence[str] | None) -> Mapping[str, str]:
         if allowed is not None and values[0] not in allowed:
             raise _bad_query(f"'{name}' has a value that it cannot have", f"one of: {', '.join(allowed)}")
     return {name: values[0] for name, values in given.items()}
+
+
+def query_values(name: str) -> Sequence[str]:
+    """All values of the one parameter that the query may have, which may be repeated. Raises Usage for any other."""
+    _must_be_known([name])
+    return request.args.getlist(name)
+
+
+def _must_be_known(names: Collection[str]) -> None:
+    if unknown := request.args.keys() - set(names):
+        what = "one parameter of the query is" if len(unknown) == 1 else f"{len(unknown)} parameters of the query are"
+        raise _bad_query(f"{what} not known here", f"this endpoint takes {', '.join(names)}")
 
 
 def _bad_query(text: str, fix: str) -> Usage:
