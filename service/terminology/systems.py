@@ -95,10 +95,14 @@ def _is_language_with(code: str, wanted: Sequence[tuple[str, bool]]) -> bool:
     return (
         (len(language) != 2 or language in _TWO_LETTERS)
         and (len(region) != 2 or region in _REGIONS)
-        and (tag["script"] is None or tag["script"][1:].lower() in _SCRIPTS)
+        and (tag["script"] is None or _is_script(tag["script"][1:].lower()))
         and _differ(part for part in (tag["extension"] or "").lower().split("-") if len(part) == 1)
         and all((tag[part] is not None) is there for part, there in wanted)
     )
+
+
+def _is_script(code: str) -> bool:
+    return code in _SCRIPTS or "qaaa" <= code <= "qabx"  # of four letters: the second are for private use
 
 
 def _differ(letters: Iterable[str]) -> bool:
