@@ -1,17 +1,29 @@
-"""The judge itself: it passes what is right, finds what is wrong, and answers every time. `hapi` is in conftest.py."""
+"""The judges themselves: they pass what is right, find what is wrong, and answer every time. `hapi` is in conftest.py."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support import hapi_validator, registry
 from tests.support.hapi_validator import HapiValidator, Verdict
 
 pytestmark = pytest.mark.hapi
 
 OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "Creatinine"}}
+
+
+@pytest.fixture(scope="module")
+def hl7() -> Iterator[HapiValidator]:
+    """HL7's own validator."""
+    if reason := hapi_validator.available():
+        pytest.skip(f"HL7's validator was not asked: {reason}")
+    registry.needs(registry.home)
+    with HapiValidator(engine="hl7") as validator:
+        yield validator
 
 
 def judge(hapi: HapiValidator, **changes: Any) -> Verdict:
@@ -58,3 +70,17 @@ def test_line_breaks_and_letters_beyond_ascii_arrive(hapi: HapiValidator) -> Non
 def test_it_answers_whatever_it_is_asked(hapi: HapiValidator, text: bytes) -> None:
     assert not hapi.validate(text).valid
     assert judge(hapi).valid
+
+
+def test_a_profile_that_is_asked_for_is_judged(hapi: HapiValidator) -> None:
+    weight = "http://hl7.org/fhir/StructureDefinition/bodyweight"
+    verdict = hapi.validate(json.dumps(OBSERVATION).encode(), [weight])
+    assert any(weight in each.message for each in verdict.errors), verdict
+
+
+@pytest.mark.network
+def test_hl7s_own_validator_judges_as_well(hl7: HapiValidator) -> None:
+    assert judge(hl7).valid
+    assert [each.location for each in judge(hl7, foo=1).errors] == ["Observation"]
+    assert judge(hl7, code={"coding": [{"system": "http://loinc.org", "code": "2160-0"}]}).valid
+    assert not hl7.validate(b"no JSON").valid

@@ -1,31 +1,38 @@
-"""The foreign judge: HAPI's R4 validator as one Java process that answers line by line.
+"""The foreign judges: the R4 validators of HAPI and of HL7, each as one Java process that answers line by line.
 
-Built by Maven from tests/hapi on first use (which then needs Maven Central), offline ever after.
+Built by Maven from tests/hapi on first use (which then needs Maven Central), offline ever after. HL7's also wants FHIR
+packages (tests/support/registry.py).
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Final, Literal
+
+from tests.support import registry
+
+Engine = Literal["hapi", "hl7"]
+ENGINES: Final[tuple[Engine, ...]] = ("hapi", "hl7")
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "tests" / "hapi"
 BUILD = ROOT / ".cache" / "hapi"
 # The C1 compiler alone: a test session is too short to earn back what the optimising one costs.
-JAVA = ("java", "-Xmx2g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+JAVA = ("java", "-Xmx3g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One message of HAPI's. `severity` is information, warning, error or fatal; `location` a FHIRPath, nearly."""
+    """One message of a judge. `severity` is information, warning, error or fatal; `location` a FHIRPath, nearly."""
 
     severity: str
     location: str | None
@@ -38,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What HAPI says of one resource: `valid` where no issue is an error or worse."""
+    """What a judge says of one resource: `valid` where no issue is an error or worse."""
 
     valid: bool
     issues: tuple[Finding, ...]
@@ -67,19 +74,22 @@ def available() -> str | None:
 class HapiValidator:
     """A running judge; a context manager. `packages` are FHIR NPM packages (.tgz) it loads besides R4 core.
 
-    One process serves a whole session: it starts in a quarter of a second but wants seconds for its first resource.
-    Not thread-safe: one question at a time.
+    One process serves a whole session: HAPI's starts in a quarter of a second but wants seconds for its first resource,
+    HL7's starts in five. Not thread-safe: one question at a time. For HL7's, entering raises registry.Missing.
     """
 
-    def __init__(self, packages: Iterable[Path] = ()) -> None:
-        self._arguments = [part for package in packages for part in ("--ig", str(package))]
+    def __init__(self, packages: Iterable[Path] = (), engine: Engine = "hapi") -> None:
+        self._engine = engine
+        self._packages = list(packages)
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
     def __enter__(self) -> HapiValidator:
+        properties = _hl7_properties() if self._engine == "hl7" else []
+        guides = [part for package in self._packages for part in ("--ig", _guide(package, self._engine))]
         build()
         class_path = f"{BUILD / 'classes'}:{BUILD / 'lib'}/*"
-        command = [*JAVA, "-cp", class_path, "casebridge.Validate", *self._arguments]
+        command = [*JAVA, *properties, "-cp", class_path, "casebridge.Validate", "--engine", self._engine, *guides]
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
         return self
@@ -93,14 +103,18 @@ class HapiValidator:
             self._log.close()
             self._log = None
 
-    def validate(self, resource: bytes) -> Verdict:
-        """The verdict on one resource, as JSON text in UTF-8. Raises RuntimeError with Java's last words if it died."""
+    def validate(self, resource: bytes, profiles: Sequence[str] = ()) -> Verdict:
+        """The verdict on one resource, a JSON text, which must meet these profiles too.
+
+        Raises RuntimeError with Java's last words if it died.
+        """
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             raise RuntimeError("HapiValidator works inside its `with` block")
         try:
-            # One line a resource: JSON has line breaks only between tokens, where a blank does as well.
-            process.stdin.write(resource.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+            # One line a question; Base64, for a text may be broken in any way and has to arrive as it is.
+            question = {"resource": base64.b64encode(resource).decode(), "profiles": list(profiles)}
+            process.stdin.write(json.dumps(question).encode() + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
             raise RuntimeError(self._last_words()) from None
@@ -111,9 +125,21 @@ class HapiValidator:
 
     def _last_words(self) -> str:
         if self._log is None:
-            return "HAPI is gone"
+            return "the judge is gone"
         self._log.seek(0)
-        return f"HAPI is gone: {self._log.read()[-2000:].decode(errors='replace')}"
+        return f"the judge is gone: {self._log.read()[-2000:].decode(errors='replace')}"
+
+
+def _hl7_properties() -> list[str]:
+    names = {"terminology": registry.TERMINOLOGY, "extensions": registry.EXTENSIONS}
+    versions = [f"-Dcasebridge.{key}={name.partition('@')[2]}" for key, name in names.items()]
+    return [f"-Duser.home={registry.home()}", *versions]
+
+
+def _guide(package: Path, engine: Engine) -> str:
+    """HL7's validator takes the packages in its home by name: there their dependencies are settled."""
+    name = registry.name_of(package)
+    return name.replace("@", "#") if engine == "hl7" and name in registry.PINS else str(package)
 
 
 def build() -> None:
