@@ -12,6 +12,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 MAX_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet"
+# The additional bindings of R5, in the two ways that R4 has them: http://hl7.org/fhir/R5/elementdefinition.html#additional
+ADDITIONAL = (
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.binding.additional",
+    "http://hl7.org/fhir/tools/StructureDefinition/additional-binding",
+)
 # The type of a primitive's value, of `Element.id` and of `Extension.url` is told by this extension, not by `code`.
 FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
 FHIRPATH_SYSTEM = "http://hl7.org/fhirpath/System."
@@ -53,11 +58,13 @@ class Constraint(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ElementBinding(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
-    """A binding; `max_value_set` is the outer bound that an extensible or preferred one may have besides."""
+    """A binding; `max_value_set` is the outer bound that an extensible or preferred one may have besides, `additional` are
+    (strength, value set) of further ones that hold always."""
 
     strength: Literal["required", "extensible", "preferred", "example"]
     value_set: str = ""
     max_value_set: str = ""
+    additional: tuple[tuple[str, str], ...] = ()
 
 
 class ElementDefinition(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
@@ -99,7 +106,6 @@ class StructureDefinition(msgspec.Struct, frozen=True, omit_defaults=True, renam
     kind: Literal["primitive-type", "complex-type", "resource", "logical"]
     type: str
     version: str = ""
-    abstract: bool = False
     derivation: Literal["specialization", "constraint", ""] = ""
     base_definition: str = ""
     context: tuple[Context, ...] = ()
@@ -118,7 +124,7 @@ def from_resource(resource: Mapping[str, Any]) -> StructureDefinition:
     )
 
 
-_KEPT = ("url", "kind", "type", "version", "abstract", "derivation", "baseDefinition", "context", "contextInvariant")
+_KEPT = ("url", "kind", "type", "version", "derivation", "baseDefinition", "context", "contextInvariant")
 _KEPT_OF_ELEMENT = (
     "id", "path", "sliceName", "slicing", "min", "max", "contentReference", "maxLength", "mustSupport", "isModifier",
 )  # fmt: skip
@@ -155,4 +161,16 @@ def _type(type_: Mapping[str, Any]) -> dict[str, Any]:
 def _binding(binding: Mapping[str, Any]) -> dict[str, Any]:
     outer = [each for each in binding.get("extension", []) if each.get("url") == MAX_VALUE_SET]
     limit = (outer[0].get("valueCanonical") or outer[0].get("valueUri") or "") if outer else ""
-    return {"strength": binding["strength"], "valueSet": binding.get("valueSet", ""), "maxValueSet": limit}
+    value_set = binding.get("valueSet", "")
+    more = [each for each in map(_additional, binding.get("extension", [])) if each]
+    return {"strength": binding["strength"], "valueSet": value_set, "maxValueSet": limit, "additional": more}
+
+
+def _additional(extension: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(strength, value set) of an additional binding, unless it holds in some usages only; None for all other extensions."""
+    if extension.get("url") not in ADDITIONAL:
+        return None
+    parts = {each.get("url"): each for each in extension.get("extension", [])}
+    purpose = parts.get("purpose", {}).get("valueCode")
+    value_set = parts.get("valueSet", {}).get("valueCanonical")
+    return (purpose, value_set) if purpose and value_set and "usage" not in parts else None

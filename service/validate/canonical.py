@@ -29,21 +29,40 @@ def value_set(run: Run, resource: dict[str, Any], at: Place) -> None:
             run.add((place, "system", None), "val-code-system", "The URI of a code system is absolute.", severity="error")
 
 
+def code_system(run: Run, resource: dict[str, Any], at: Place) -> None:
+    """A supplement says that it is one; no property is defined twice."""
+    if "supplements" in resource and resource.get("content") != "supplement":
+        run.add(
+            (at, "content", None), "val-code-system", "What supplements a system has the content supplement.", severity="error"
+        )
+    seen: set[object] = set()
+    for place, each in _items(resource, "property", at):
+        for name in ("code", "uri"):
+            told = each.get(name)
+            if isinstance(told, str) and (name, told) in seen:
+                run.add((place, name, None), "val-code-system", f"Another property has this {name}.", severity="error")
+            seen.add((name, told) if isinstance(told, str) else None)
+
+
 def concept_map(run: Run, resource: dict[str, Any], at: Place) -> None:
-    """The codes of a map are codes of the systems that its groups name."""
+    """The codes of a map are codes of the systems that its groups name, and of the value sets that it maps."""
+    source, target = (resource.get(f"{side}Canonical") or resource.get(f"{side}Uri") for side in ("source", "target"))
     for place, group in _items(resource, "group", at):
         for here, element in _items(group, "element", place):
-            _mapped(run, group.get("source"), element, here)
-            for there, target in _items(element, "target", here):
-                _mapped(run, group.get("target"), target, there)
+            _mapped(run, group.get("source"), source, element, here)
+            for there, mapped in _items(element, "target", here):
+                _mapped(run, group.get("target"), target, mapped, there)
 
 
-def _mapped(run: Run, system: object, mapped: dict[str, Any], at: Place) -> None:
+def _mapped(run: Run, system: object, value_set: object, mapped: dict[str, Any], at: Place) -> None:
     code = mapped.get("code")
-    if isinstance(system, str) and isinstance(code, str):
-        verdict = run.book.code(system, code, None)
-        if verdict is not None and verdict.known is False:
-            run.add((at, "code", None), "val-code", f"The code system {system} has no such code.")
+    if not isinstance(system, str) or not isinstance(code, str):
+        return
+    wrong = run.book.code(system, code, None)
+    if wrong is not None and wrong.known is False:
+        run.add((at, "code", None), "val-code", f"{run.named(system, 'the code system')} has no such code.")
+    elif wrong is None and isinstance(value_set, str) and run.book.contains(value_set, system, code) is False:
+        run.add((at, "code", None), "val-code", f"{run.named(value_set, 'the value set')} has no such code.")
 
 
 def _items(value: dict[str, Any], name: str, at: Place) -> Iterator[tuple[Place, dict[str, Any]]]:

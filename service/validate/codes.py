@@ -29,6 +29,11 @@ BROKEN: Final = {
 }
 # Value sets under a required binding whose codes nobody can list: a code of odd form is no proof of a fault.
 OPEN: Final = ("http://hl7.org/fhir/ValueSet/mimetypes",)
+# The types that have to have a code where the binding is this strong; a quantity may go without.
+NEEDS_CODE: Final = {
+    "val-binding": ("code", "string", "uri", "Coding", "CodeableConcept"),
+    "val-binding-extensible": ("CodeableConcept",),
+}
 MUST: Final = {
     "val-binding": "a code of {0} is required",
     "val-binding-extensible": "a code of {0} is expected unless none fits",
@@ -44,6 +49,7 @@ def binding(element: Element, _book: Rulebook) -> Rule | None:
     rules = []
     if bound.value_set and bound.strength in BROKEN:
         rules.append(_bound(bound.value_set, BROKEN[bound.strength], element.code))
+    rules += [_bound(url, BROKEN[strength], element.code) for strength, url in bound.additional if strength in BROKEN]
     if bound.max_value_set:
         rules.append(_bound(bound.max_value_set, "val-binding", element.code, is_outer=True))
     if not rules:
@@ -134,18 +140,24 @@ def _bound(url: str, broken: str, code: str, *, is_outer: bool = False) -> Rule:
                 unchecked += found.systems
         if given and is_outer and not run.book.terminology.is_whole(url):
             unchecked = unchecked or (url,)
-        if unchecked:
-            for each in unchecked:
-                _unchecked(run, at, each)
-        elif given:
-            doubt: Severity | None = "warning" if url in OPEN else None
-            run.add(at, broken, f"The code is not in the value set: {MUST[broken].format(url)}.", severity=doubt)
-        elif broken == "val-binding" and code != "Quantity":
+        for each in unchecked:
+            _unchecked(run, at, each)
+        if given and not unchecked:
+            text = f"The code is not in the value set: {MUST[broken].format(url)}."
+            run.add(at, broken, text, severity=_severity(run, url, broken, code))
+        elif not given and code in NEEDS_CODE.get(broken, ()):
             run.add(at, broken, f"There is no code: {MUST[broken].format(url)}.")
-        elif broken == "val-binding-extensible" and code == "CodeableConcept":
-            run.add(at, broken, f"There is no code: {MUST[broken].format(url)}.", severity="warning")
 
     return rule
+
+
+def _severity(run: Run, url: str, broken: str, code: str) -> Severity | None:
+    """How grave a code outside a value set is; None for what the catalogue says."""
+    if url in OPEN:
+        return "warning"
+    if code == "code" and broken == "val-binding-extensible" and run.book.terminology.is_whole(url):
+        return "error"  # a code without a system can be of no other
+    return None
 
 
 Pairs = Iterator[tuple[str | None, str]]

@@ -97,7 +97,7 @@ class ProfileElement:
     @property
     def says_something(self) -> bool:
         own = self.rules or self.invariants or self.children or self.slicing or self.types is not None
-        return bool(own) or self.least is not None or self.most is not None
+        return bool(own) or self.least is not None or self.most is not None or self.definition.must_support
 
     def child(self, name: str) -> ProfileElement | None:
         return next((each for each in self.children if each.name.removesuffix("[x]") == name), None)

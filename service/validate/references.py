@@ -65,7 +65,7 @@ def _relative(run: Run, literal: str, place: Place) -> None:
     condition = CONDITIONAL.fullmatch(literal)
     if condition and run.book.is_resource(condition[1]):
         bundle = run.scope.root.bundle
-        if bundle is None or bundle.resource.get("type") != "transaction":
+        if bundle is not None and bundle.resource.get("type") != "transaction":
             run.add(place, "val-reference", "A conditional reference stands only in a transaction Bundle.")
         return
     # Others may know other types and deeper paths: the form is odd, and no rule forbids it.
@@ -108,9 +108,8 @@ def type_of(run: Run, literal: str) -> str | None:
     if scope is not None:
         found = scope.resource.get("resourceType")
         return found if isinstance(found, str) and run.book.is_resource(found) else None
-    match = RESTFUL.fullmatch(literal) or CONDITIONAL.fullmatch(literal)
-    name = (match[2] if match.re is RESTFUL else match[1]) if match else None
-    return name if name and run.book.is_resource(name) else None
+    match = RESTFUL.fullmatch(literal)
+    return match[2] if match and run.book.is_resource(match[2]) else None
 
 
 def resolve(run: Run, literal: str) -> Scope | None:
@@ -129,6 +128,8 @@ def _destinations(run: Run, literal: str) -> list[Scope]:
 
 def _led_to(scope: Scope, literal: str) -> list[Scope]:
     root = scope.root
+    if literal.startswith("#") and scope.resource.get("resourceType") == "Bundle":
+        return [found[literal[1:]] for found in _contained_in(scope) if literal[1:] in found]
     if literal.startswith("#"):
         found = root if literal == "#" else contained_of(root).get(literal[1:])
         return [found] if found else []
@@ -198,6 +199,12 @@ def _entries(bundle: Scope) -> Iterator[tuple[str, Scope]]:
         if isinstance(entry, dict) and isinstance(entry.get("resource"), dict) and isinstance(entry.get("fullUrl"), str):
             place = ((bundle.at, "entry", index), "resource", None)
             yield entry["fullUrl"], Scope(entry["resource"], place, bundle=bundle, full_url=entry["fullUrl"])
+
+
+def _contained_in(bundle: Scope) -> Iterator[dict[str, Scope]]:
+    """What the resources of a Bundle contain: seen from the Bundle, it is not known which of them a reference stood in."""
+    for _full_url, entry in _entries(bundle):
+        yield contained_of(entry)
 
 
 def contained_of(root: Scope) -> dict[str, Scope]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from msgspec import UNSET
 
 from service.fhir.json import Json
 from service.fhir.structures import ElementDefinition, TypeRef
-from service.terminology import ucum
-from service.validate import attachments, codes, extensions, identifiers, narrative, references
+from service.validate import attachments, bounds, codes, extensions, identifiers, narrative, references
 from service.validate.fhirpath import type_info
 from service.validate.invariants import as_rule, invariants
 from service.validate.place import Place
@@ -77,18 +75,6 @@ def pattern(element: Element, _book: Rulebook) -> Rule | None:
     return rule
 
 
-def bounds(element: Element, _book: Rulebook) -> Rule | None:
-    low, high = element.definition.min_value, element.definition.max_value
-    if low is UNSET and high is UNSET:
-        return None
-
-    def rule(run: Run, value: Json, at: Place) -> None:
-        if exceeds(low, value) or exceeds(value, high):
-            run.add(at, "val-range", f"The value lies outside the bounds that {element.url} sets.")
-
-    return rule
-
-
 def constraint(element: Element, _book: Rulebook) -> Rule | None:
     """Constraints that an element adds to those of its type. A backbone element's own are those of its shape."""
     found = invariants(element.definition.constraint, element.url)
@@ -109,7 +95,7 @@ ELEMENT_RULES: Final[tuple[Factory, ...]] = (
     max_length,
     fixed,
     pattern,
-    bounds,
+    bounds.bounds,
     constraint,
     codes.binding,
     references.target,
@@ -159,31 +145,3 @@ def shown(expected: Json) -> str:
 
     text = expected if isinstance(expected, str) else json.dumps(expected).decode()
     return text if len(text) <= 300 else text[:300] + "…"
-
-
-def exceeds(low: Any, high: Any) -> bool:
-    """Whether `low` lies above `high`, where both are there and can be compared: numbers, dates of equal precision, or
-    quantities, which UCUM brings to one unit."""
-    if isinstance(low, dict) and isinstance(high, dict):
-        low, high = _compared(low, high)
-    numbers = (int, Decimal, Fraction)
-    if isinstance(low, numbers) and isinstance(high, numbers):
-        return low > high
-    return isinstance(low, str) and isinstance(high, str) and len(low) == len(high) and low > high
-
-
-def _compared(low: dict[str, Any], high: dict[str, Any]) -> tuple[Any, Any]:
-    """The values of two quantities in one unit; (None, None) where there is none."""
-    if low.get("system") != high.get("system"):
-        return None, None
-    if low.get("code") == high.get("code"):
-        return low.get("value"), high.get("value")
-    sides = [_canonical(each) for each in (low, high)]
-    if low.get("system") != codes.UCUM or None in sides or sides[0][1] != sides[1][1]:  # type: ignore[index]
-        return None, None
-    return sides[0][0], sides[1][0]  # type: ignore[index]
-
-
-def _canonical(quantity: dict[str, Any]) -> tuple[Fraction, ucum.Dimension] | None:
-    value, code = quantity.get("value"), quantity.get("code")
-    return ucum.canonical(Decimal(value), code) if isinstance(value, int | Decimal) and isinstance(code, str) else None

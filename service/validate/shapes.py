@@ -42,8 +42,9 @@ class Shape:
     """What an object of a type, or of a backbone element, may hold.
 
     `members` are the names that JSON has for them, the `_name` siblings of primitives too; `required` the alternatives for
-    each element that has to be there; `choices` the names of each choice, and which of its forms they are; `rules` look at
-    the object as a whole, `invariants` at its FHIRPath node.
+    each element that has to be there; `choices` the names of each choice, and which of its forms they are; `coded` (sibling,
+    name, value set) of the codes under a required binding; `rules` look at the object as a whole, `invariants` at its
+    FHIRPath node.
     """
 
     type_name: str
@@ -52,6 +53,7 @@ class Shape:
     members: dict[str, Member] = field(default_factory=dict)
     required: tuple[tuple[str, frozenset[str]], ...] = ()
     choices: tuple[tuple[str, dict[str, str]], ...] = ()
+    coded: tuple[tuple[str, str, str], ...] = ()
     rules: tuple[Rule, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     is_element: bool = True
@@ -90,6 +92,7 @@ class _Compiler:
         forms = [(child, child.path.rpartition(".")[2]) for child in children]
         shape.required = tuple((name, frozenset(_forms(name, child))) for child, name in forms if child.min)
         shape.choices = tuple((name, _forms(name, child)) for child, name in forms if name.endswith("[x]"))
+        shape.coded = tuple(("_" + name, name, _required_set(each)) for each, name in forms if _required_set(each))
         shape.invariants = invariants(own.constraint, self.definition.url)
         return shape
 
@@ -136,6 +139,12 @@ def _is_attribute(shape: Shape, name: str) -> bool:
     Source: http://hl7.org/fhir/R4/xml.html#1 and http://hl7.org/fhir/R4/narrative.html for div
     """
     return (not shape.path and name == "id") or (shape.type_name, name) in (("Extension", "url"), ("Narrative", "div"))
+
+
+def _required_set(element: ElementDefinition) -> str:
+    """The value set that a code must be of; empty where there is none."""
+    is_code = len(element.type) == 1 and element.type[0].code == "code"
+    return element.binding.value_set if is_code and element.binding and element.binding.strength == "required" else ""
 
 
 def _forms(name: str, child: ElementDefinition) -> dict[str, str]:

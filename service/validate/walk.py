@@ -22,6 +22,7 @@ ANY_RESOURCE: Final[tuple[Rule, ...]] = (
 )
 RESOURCES: Final[dict[str, tuple[Rule, ...]]] = {
     "Bundle": (bundles.bundle,),
+    "CodeSystem": (canonical.code_system,),
     "ConceptMap": (canonical.concept_map,),
     "Observation": (vital_signs.vital_signs,),
     "ValueSet": (canonical.value_set,),
@@ -65,8 +66,19 @@ def _whole(run: Run, value: dict[str, Any], at: Place, shape: Shape) -> None:
         given = {forms[name] for name in value if name in forms}
         if len(given) > 1:
             run.add(at, "val-choice", f"{element} is given in {len(given)} forms: {', '.join(sorted(given))}.")
+    for twin, name, url in shape.coded:
+        if twin in value and _lacks_code(value.get(name), value[twin]):
+            run.add((at, twin, None), "val-binding", f"There is no code: one of {url} is required.")
     if shape.is_element and (not value or (len(value) == 1 and "id" in value)):
         _hollow(run, value, at)
+
+
+def _lacks_code(codes: Json, siblings: Json) -> bool:
+    """Whether an element that must have a code has extensions alone, in one of its items at least."""
+    if not isinstance(siblings, list):
+        return codes is None
+    codes = codes if isinstance(codes, list) else []
+    return any(each is not None and (index >= len(codes) or codes[index] is None) for index, each in enumerate(siblings))
 
 
 def _hold(run: Run, value: dict[str, Any], at: Place, shape: Shape) -> None:
