@@ -15,6 +15,7 @@ import secrets
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -89,7 +90,9 @@ class Package:
 
 
 class Registry:
-    """All definitions at hand, by canonical URL ("|version" is ignored: one version of each is there). A later package wins.
+    """All definitions at hand, by canonical URL ("|version" is ignored: one version of each is there). A later package wins,
+    but not over the first in what that defines of structures: data in R4 means R4's types and extensions, whatever shape a
+    later release gives them. Codes are added all the time, so there the latest counts.
 
     Not locked: two threads that ask for a definition for the first time both decode it, and both get an equal record.
     """
@@ -97,6 +100,7 @@ class Registry:
     def __init__(self, packages: Sequence[Package]) -> None:
         self.packages = tuple(packages)
         self._newest_first = tuple(reversed(self.packages))
+        self._first_first = (*self.packages[:1], *self._newest_first)
         self._found: dict[tuple[str, str], Any] = {}
 
     def structure(self, url: str) -> StructureDefinition | None:
@@ -120,7 +124,7 @@ class Registry:
         for key in ((kind, url), (kind, url.partition("|")[0])):
             if key in self._found:
                 return self._found[key]
-            for package in self._newest_first:
+            for package in self._first_first if kind == "StructureDefinition" else self._newest_first:
                 record = package.get(*key)
                 if record is not None:
                     self._found[key] = record
@@ -151,7 +155,7 @@ def compact(manifest: Manifest, resources: Iterable[Mapping[str, Any]]) -> bytes
     lines = {}
     for resource in resources:
         kind, url = resource.get("resourceType"), resource.get("url")
-        if kind in _RECORDS and isinstance(url, str):
+        if isinstance(kind, str) and kind in _RECORDS and isinstance(url, str):
             try:
                 record = _RECORDS[kind](resource)
             except (msgspec.ValidationError, KeyError, TypeError, AttributeError):
@@ -222,7 +226,9 @@ def _beside(path: Path, name: str, version: str) -> Path | None:
 
 
 def _order(version: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[.-]", version)]
+    """A release stands above its ballots: https://semver.org/#spec-item-11"""
+    parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[.-]", version)]
+    return [*parts, (0, "")]
 
 
 def _read(path: Path, kept: Path | None) -> Package:
@@ -254,7 +260,8 @@ def _keep(place: Path, lines: bytes) -> None:
         aside.write_bytes(lines)
         aside.replace(place)
     except OSError:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 class Archive:
