@@ -14,6 +14,8 @@ from parts import (
     CASE_ID,
     CODES,
     ITEM_ID,
+    MASKED,
+    PROFILES,
     RESOURCE_ID,
     UCUM,
     Identities,
@@ -29,7 +31,7 @@ from parts import (
 _T = {path.stem: concepts(path.stem) for path in CODES.glob("*.csv")}
 _UNIT, _SEX = codes("units"), codes("sexes")
 _DRUG_STATUS, _STATUS = codes("drug-statuses"), codes("procedure-statuses")
-_ENCOUNTER = [_T["condition-categories"]["Encounter diagnosis"]]
+_CANCER = [_T["condition-categories"]["Cancer diagnosis"]]
 _PROBLEM = [_T["condition-categories"]["Problem list item"]]
 _LABORATORY = [_T["observation-categories"]["Laboratory"]]
 _THERAPY = [_T["observation-categories"]["Therapy"]]
@@ -77,8 +79,9 @@ def _patient(record: Json, url: str) -> Json:
     person = record["patient"]
     return {
         "resourceType": "Patient",
-        "meta": {"source": record["source"]},
+        "meta": {"source": record["source"], "profile": [PROFILES["patient"]]},
         "identifier": [{"system": RESOURCE_ID, "value": url[9:]}, {"system": CASE_ID, "value": record["case"]}],
+        "name": [MASKED],
         "gender": _SEX[person["sex"]],
         "birthDate": person["birthDate"],
         "managingOrganization": {"display": person["hospital"]},
@@ -104,7 +107,8 @@ def _condition_base(item: Json, url: str, patient: Json) -> Json:
 def _diagnosis(item: Json, url: str, patient: Json, _known: Identities) -> Json:
     out = _condition_base(item, url, patient)
     out["extension"] = [{"url": _ASSERTED, "valueDateTime": item["when"]}]
-    out["category"] = _ENCOUNTER
+    out["meta"] = {"profile": [PROFILES["diagnosis"]]}
+    out["category"] = _CANCER
     out["code"] = _T["diagnoses"][item["diagnosis"]]
     out["onsetAge"] = {"value": item["age"], "unit": "a", "system": UCUM, "code": "a"}
     return out
@@ -112,6 +116,7 @@ def _diagnosis(item: Json, url: str, patient: Json, _known: Identities) -> Json:
 
 def _condition(item: Json, url: str, patient: Json, known: Identities) -> Json:
     out = _condition_base(item, url, patient)
+    out["meta"] = {"profile": [PROFILES["condition"]]}
     out["category"] = _PROBLEM
     out["code"] = _T["conditions"][item["condition"]]
     if "dueTo" in item:
@@ -159,6 +164,7 @@ def _treatment(item: Json, url: str, patient: Json, known: Identities) -> Json:
 def _drug(item: Json, treatment: Json, url: str, parent: str, patient: Json, known: Identities) -> Json:
     out: Json = {
         "resourceType": "MedicationAdministration",
+        "meta": {"profile": [PROFILES["drug"]]},
         "identifier": _identifier(item, url),
         "partOf": [{"reference": parent}],
         "status": _DRUG_STATUS[item["status"]],
@@ -185,6 +191,8 @@ def _specimen(out: Json, term: str, patient: Json) -> None:
 def _staging(item: Json, url: str, patient: Json, known: Identities) -> Json:
     out = _observation(item, url, patient, known)
     system = item["system"]
+    out["meta"] = {"profile": [PROFILES["staging"]]}
+    out["category"] = _LABORATORY
     out["code"] = _T["staging-systems"][system]
     out["focus"] = [{"reference": known.by_id[item["of"]]}]
     out["valueCodeableConcept"] = _T["stages"][item["stage"]]
@@ -225,6 +233,7 @@ def _marker(item: Json, url: str, patient: Json, known: Identities) -> Json:
 def _response(item: Json, url: str, patient: Json, known: Identities) -> Json:
     out = _observation(item, url, patient, known)
     out["partOf"] = [{"reference": known.by_id[item["after"]]}]
+    out["meta"] = {"profile": [PROFILES["response"]]}
     out["category"] = _THERAPY
     out["code"] = _DISEASE_STATUS
     out["focus"] = [{"reference": known.by_id[item["of"]]}]
@@ -301,7 +310,7 @@ def _read_condition(resource: Json, ids: dict[str, str]) -> tuple[str, Json]:
         item["sites"] = [site["text"] for site in resource["bodySite"]]
     if "note" in resource:
         item["note"] = resource["note"][0]["text"]
-    if resource["category"][0]["text"] == "Encounter diagnosis":
+    if resource["category"][0]["text"] == "Cancer diagnosis":
         item["diagnosis"] = resource["code"]["text"]
         item["when"] = resource["extension"][0]["valueDateTime"]
         item["age"] = resource["onsetAge"]["value"]
@@ -359,7 +368,7 @@ def _read_observation(resource: Json, ids: dict[str, str]) -> tuple[str, Json]:
     if "contained" in resource:
         item["specimen"] = resource["contained"][0]["type"]["text"]
     code = resource["code"]["text"]
-    if "category" not in resource:
+    if code in _T["staging-systems"]:
         item["system"], item["of"] = code, ids[resource["focus"][0]["reference"]]
         item["stage"] = resource["valueCodeableConcept"]["text"]
         return "staging", item

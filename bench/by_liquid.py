@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from liquid import Environment
 from liquid.filter import with_context
-from parts import CODES, Identities, Json, codes, concepts, decode, encode, moment
+from parts import CODES, PROFILES, Identities, Json, codes, concepts, decode, encode, moment
 
 TEMPLATE = Path(__file__).parent / "case.liquid"
 _check = msgspec.json.Decoder().decode
@@ -22,7 +22,7 @@ def convert(raw: bytes) -> bytes:
     record = decode(raw)
     known = Identities(record)
     names = {"record": record, "known": known.urls, "drugs": known.drugs, "patient": known.patient, "identities": known}
-    text = _template.render(**names).encode()
+    text = _template.render(**names, profiles=PROFILES).encode()
     _check(text)
     return text
 

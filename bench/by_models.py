@@ -15,6 +15,7 @@ from fhir.resources.R4B.bundle import Bundle, BundleEntry
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.condition import Condition
 from fhir.resources.R4B.extension import Extension
+from fhir.resources.R4B.humanname import HumanName
 from fhir.resources.R4B.identifier import Identifier
 from fhir.resources.R4B.medicationadministration import MedicationAdministration, MedicationAdministrationDosage
 from fhir.resources.R4B.meta import Meta
@@ -24,7 +25,7 @@ from fhir.resources.R4B.procedure import Procedure
 from fhir.resources.R4B.quantity import Quantity
 from fhir.resources.R4B.reference import Reference
 from fhir.resources.R4B.specimen import Specimen
-from parts import CASE_ID, ITEM_ID, RESOURCE_ID, UCUM, Identities, Json, codes, concepts, decode, moment
+from parts import ABSENT_URL, CASE_ID, ITEM_ID, PROFILES, RESOURCE_ID, UCUM, Identities, Json, codes, concepts, decode, moment
 
 _table = cache(concepts)
 _UNIT, _SEX = codes("units"), codes("sexes")
@@ -59,6 +60,10 @@ def _concept(table: str, term: str) -> CodeableConcept:
     return CodeableConcept(**_table(table)[term])
 
 
+def _claims(kind: str) -> Meta:
+    return Meta(profile=[PROFILES[kind]])
+
+
 def _identifier(item: Json, url: str) -> list[Identifier]:
     own = Identifier(system=RESOURCE_ID, value=url[9:])
     return [own, Identifier(system=ITEM_ID, value=item["id"])] if "id" in item else [own]
@@ -83,8 +88,9 @@ def _note(item: Json) -> list[Annotation] | None:
 def _patient(record: Json, url: str) -> Patient:
     person = record["patient"]
     return Patient(
-        meta=Meta(source=record["source"]),
+        meta=Meta(source=record["source"], profile=[PROFILES["patient"]]),
         identifier=[*_identifier({}, url), Identifier(system=CASE_ID, value=record["case"])],
+        name=[HumanName(extension=[Extension(url=ABSENT_URL, valueCode="masked")])],
         gender=_SEX[person["sex"]],
         birthDate=person["birthDate"],
         managingOrganization=Reference(display=person["hospital"]),
@@ -93,11 +99,12 @@ def _patient(record: Json, url: str) -> Patient:
 
 def _diagnosis(item: Json, url: str, known: Identities) -> Condition:
     return Condition(
+        meta=_claims("diagnosis"),
         extension=[Extension(url=_ASSERTED, valueDateTime=item["when"])],
         identifier=_identifier(item, url),
         clinicalStatus=_concept("clinical-statuses", item["status"]),
         verificationStatus=_concept("verification-statuses", item["verification"]),
-        category=[_concept("condition-categories", "Encounter diagnosis")],
+        category=[_concept("condition-categories", "Cancer diagnosis")],
         code=_concept("diagnoses", item["diagnosis"]),
         bodySite=_sites(item),
         subject=_reference(known.patient),
@@ -108,6 +115,7 @@ def _diagnosis(item: Json, url: str, known: Identities) -> Condition:
 def _condition(item: Json, url: str, known: Identities) -> Condition:
     due = item.get("dueTo")
     return Condition(
+        meta=_claims("condition"),
         extension=[Extension(url=_DUE_TO, valueReference=_reference(known.by_id[due]))] if due else None,
         identifier=_identifier(item, url),
         clinicalStatus=_concept("clinical-statuses", item["status"]),
@@ -148,6 +156,7 @@ def _treatment(item: Json, url: str, known: Identities) -> Procedure:
 
 def _drug(item: Json, treatment: Json, url: str, parent: str, known: Identities) -> MedicationAdministration:
     return MedicationAdministration(
+        meta=_claims("drug"),
         identifier=_identifier(item, url),
         partOf=[_reference(parent)],
         status=_DRUG_STATUS[item["status"]],
@@ -167,8 +176,10 @@ def _specimen(term: str, known: Identities) -> Json:
 
 def _staging(item: Json, url: str, known: Identities) -> Observation:
     return Observation(
+        meta=_claims("staging"),
         identifier=_identifier(item, url),
         status="final",
+        category=[_concept("observation-categories", "Laboratory")],
         code=_concept("staging-systems", item["system"]),
         subject=_reference(known.patient),
         focus=[_reference(known.by_id[item["of"]])],
@@ -214,6 +225,7 @@ def _marker(item: Json, url: str, known: Identities) -> Observation:
 
 def _response(item: Json, url: str, known: Identities) -> Observation:
     return Observation(
+        meta=_claims("response"),
         identifier=_identifier(item, url),
         partOf=[_reference(known.by_id[item["after"]])],
         status="final",

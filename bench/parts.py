@@ -24,6 +24,18 @@ ITEM_ID = "https://casebridge.dev/fhir/identifier/item"
 CASE_ID = "https://casebridge.dev/fhir/identifier/case"
 UCUM = "http://unitsofmeasure.org"
 RELATIVE_DATE = "http://hl7.org/fhir/StructureDefinition/relative-date"
+# The profiles that the mapping set claims, by the kind of datum.
+_MCODE = "http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-"
+PROFILES = {
+    "patient": _MCODE + "cancer-patient",
+    "diagnosis": _MCODE + "primary-cancer-condition",
+    "condition": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-condition-problems-health-concerns",
+    "drug": _MCODE + "cancer-related-medication-administration",
+    "staging": _MCODE + "cancer-stage",
+    "response": _MCODE + "cancer-disease-status",
+}
+ABSENT_URL = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+MASKED = {"extension": [{"url": ABSENT_URL, "valueCode": "masked"}]}
 ABSENT = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
 
 Json = dict[str, Any]
