@@ -30,7 +30,10 @@ def value_set(run: Run, resource: dict[str, Any], at: Place) -> None:
 
 
 def code_system(run: Run, resource: dict[str, Any], at: Place) -> None:
-    """A supplement says that it is one; no property is defined twice."""
+    """A supplement says that it is one; concepts are there only if the content is; no property is defined twice."""
+    if "concept" in resource and resource.get("content") == "not-present":
+        text = "A system whose content is not present lists no concepts."
+        run.add((at, "content", None), "val-code-system", text, severity="error")
     if "supplements" in resource and resource.get("content") != "supplement":
         run.add(
             (at, "content", None), "val-code-system", "What supplements a system has the content supplement.", severity="error"

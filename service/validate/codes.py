@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 UCUM: Final = "http://unitsofmeasure.org"
 QUANTITIES: Final = ("Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity")
+RELATIVE: Final = "The code system is named by a relative URL."
 # strength → the rule that is broken
 BROKEN: Final = {
     "required": "val-binding",
@@ -63,7 +64,7 @@ def coding(run: Run, value: dict[str, Any], at: Place) -> None:
     if not isinstance(system, str):
         return
     if ":" not in system:
-        run.add((at, "system", None), "val-code-system", "The code system is named by a relative URL.")
+        run.add((at, "system", None), "val-code-system", RELATIVE, severity=_gravity(at) if code else None)
         return
     if isinstance(code, str):
         _known(run, at, system, code, display if isinstance(display, str) else None)
@@ -72,17 +73,26 @@ def coding(run: Run, value: dict[str, Any], at: Place) -> None:
 def quantity(run: Run, value: dict[str, Any], at: Place) -> None:
     """The code of a quantity in its system; UCUM by its grammar."""
     system, code = value.get("system"), value.get("code")
-    if isinstance(system, str) and isinstance(code, str) and system != UCUM:
+    if isinstance(system, str) and isinstance(code, str) and ":" not in system:
+        run.add((at, "system", None), "val-code-system", RELATIVE, severity="error")
+    elif isinstance(system, str) and isinstance(code, str) and system != UCUM:
         _known(run, at, system, code, None)
     elif system == UCUM and isinstance(code, str) and (wrong := ucum.problem(code)):
         run.add((at, "code", None), "val-ucum", f"The unit is no UCUM: {wrong}")
+
+
+def _gravity(at: Place) -> Severity | None:
+    """How grave a wrong system is: a concept can be told by its text and other codings, a coding by itself has nothing else.
+    None for what the catalogue says."""
+    return None if at is not None and at[1] == "coding" else "error"
 
 
 def _is_no_system(run: Run, system: str, at: Place) -> bool:
     """Tells where the URL of a value set or of a supplement stands for a code system."""
     record = run.book.registry.code_system(system)
     if record is None and run.book.registry.value_set(system) is not None:
-        run.add((at, "system", None), "val-code-system", "This is a value set, and no code system.")
+        text = "This is a value set, and no code system."
+        run.add((at, "system", None), "val-code-system", text, severity=_gravity(at))
         return True
     if record is not None and record.supplements:
         text = f"This is a supplement: codes are of the system that it adds to, {record.supplements}."
@@ -97,7 +107,7 @@ def _known(run: Run, at: Place, system: str, code: str, display: str | None) -> 
     if verdict is None or _is_no_system(run, system, at):
         return
     if verdict.known is False:
-        run.add((at, "code", None), "val-code", f"The code system {system} has no such code.")
+        run.add((at, "code", None), "val-code", f"{run.named(system, 'The code system')} has no such code.")
     elif verdict.known is None:
         _unchecked(run, (at, "system", None), system)
     elif verdict.display_ok is False:
@@ -122,7 +132,7 @@ def _all(rules: list[Rule]) -> Rule:
 
 def _bound(url: str, broken: str, code: str, *, is_outer: bool = False) -> Rule:
     """The rule for one value set. Of several codings one has to be in it. An outer bound counts only if all of it is known,
-    as both Java validators have it."""
+    and for codes that are there, as both Java validators have it."""
     url = url.partition("|")[0]
     read = _CODES[code]
 
@@ -145,7 +155,7 @@ def _bound(url: str, broken: str, code: str, *, is_outer: bool = False) -> Rule:
         if given and not unchecked:
             text = f"The code is not in the value set: {MUST[broken].format(url)}."
             run.add(at, broken, text, severity=_severity(run, url, broken, code))
-        elif not given and code in NEEDS_CODE.get(broken, ()):
+        elif not given and not is_outer and code in NEEDS_CODE.get(broken, ()):
             run.add(at, broken, f"There is no code: {MUST[broken].format(url)}.")
 
     return rule

@@ -42,8 +42,8 @@ def against(run: Run, resource: dict[str, Any], at: Place, url: str, told_at: Pl
     definition = run.book.structure(url)
     if definition is None:
         # Without a place it is the caller who named it, and not the resource.
-        name = url if told_at is None else run.named(url, "it")
-        text = f"No package at hand defines the profile {name}."
+        name = f"the profile {url}" if told_at is None else run.named(url, "the profile")
+        text = f"No package at hand defines {name}."
         run.add_once(told_at, "val-profile-unknown", url, text)
         return
     if not run.book.is_a(str(resource.get("resourceType")), definition.type):

@@ -8,8 +8,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from msgspec import structs
+
 from service.fhir.definitions import UnknownElement, load
 from service.fhir.structures import StructureDefinition
+from service.validate.fhirpath import Context, Node, PathError, PathSyntaxError, compile_path, type_info
 from service.validate.place import Place
 from service.validate.references import ABSOLUTE
 from service.validate.run import Run, Scope
@@ -42,6 +45,7 @@ def extension(run: Run, value: dict[str, Any], at: Place) -> None:
     else:
         _modifier(run, definition, at)
         _context(run, definition, at)
+        _context_invariants(run, definition, value, at)
         run.book.check_extension(run, definition, value, at)
         _parts(run, definition, value, at)
 
@@ -81,6 +85,42 @@ def _context(run: Run, definition: StructureDefinition, at: tuple[Place, str, in
         allowed = ", ".join(each.expression for each in expected)
         text = f"{definition.url} is not made for this element; it may stand on {allowed}."
         run.add(at, "val-extension-context", text)
+
+
+def _context_invariants(
+    run: Run, definition: StructureDefinition, value: dict[str, Any], at: tuple[Place, str, int | None]
+) -> None:
+    """What the definition asks of the element that the extension stands on; %extension is the extension itself.
+
+    Source: http://hl7.org/fhir/R4/structuredefinition-definitions.html#StructureDefinition.contextInvariant
+    """
+    holder = _node(run.scope, at[0]) if definition.context_invariant else None
+    if holder is None:
+        return
+    here = structs.replace(run.context(), variables={"extension": Node(value, None, type_info("Extension"))})
+    for expression in definition.context_invariant:
+        if not _holds(expression, holder, here):
+            text = f"{definition.url} may stand only where it is true that: {expression}"
+            run.add(at, "val-extension-context", text)
+
+
+def _holds(expression: str, node: Node, context: Context) -> bool:
+    """Whether an expression is true of a node, or cannot be evaluated."""
+    try:
+        return compile_path(expression).is_true(node, context)
+    except (PathError, PathSyntaxError):
+        return True
+
+
+def _node(scope: Scope, at: Place) -> Node | None:
+    """The FHIRPath node of an element of the resource in hand; None for what is no element."""
+    if at is None or at == scope.at:
+        return scope.node
+    above, name, index = at
+    holder = _node(scope, above)
+    read = holder.type.by_key[name] if holder is not None and isinstance(holder.value, dict) else None
+    found = read(holder.value) if read is not None and holder is not None else []
+    return found[index or 0] if (index or 0) < len(found) else None
 
 
 def _parts(run: Run, definition: StructureDefinition, value: dict[str, Any], at: Place) -> None:

@@ -31,7 +31,7 @@ def to_expression(place: Place, root: Any) -> str:
             path += f"[{step}]"
         else:
             path += f".{step}" if path else step
-        value = _below(value, step)
+        value = below(value, step)
         if isinstance(value, dict) and isinstance(value.get("resourceType"), str):
             parts.append(fhirpath(type_name, path))
             type_name, path = _type(value), ""
@@ -45,7 +45,8 @@ def _type(resource: Any) -> str:
     return name if isinstance(name, str) and name in load().types else "Resource"
 
 
-def _below(value: Any, step: str | int) -> Any:
+def below(value: Any, step: str | int) -> Any:
+    """What lies one step below a value; None where nothing does."""
     if isinstance(value, dict):
         return value.get(step)
     return value[step] if isinstance(value, list) and isinstance(step, int) and step < len(value) else None

@@ -121,7 +121,8 @@ def _of_form(value: dict[str, Any], form: Form, at: Place) -> Iterator[Item]:
     for index in range(max(len(values), len(siblings))):
         sibling = siblings[index] if index < len(siblings) else None
         each = values[index] if index < len(values) else None
-        yield _item(each, sibling, form, (at, form.key if each is not None else form.twin, index))
+        if each is not None or sibling is not None:  # what is null in both is not there
+            yield _item(each, sibling, form, (at, form.key if each is not None else form.twin, index))
 
 
 def _item(value: Json, sibling: Json, form: Form, at: Place) -> Item:

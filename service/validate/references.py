@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from service.fhir.definitions import load
 from service.fhir.json import Json
 from service.validate.place import Place
 from service.validate.run import Rule, Run, Scope
@@ -35,8 +36,11 @@ def reference(run: Run, value: dict[str, Any], at: Place) -> None:
     if BLANK.search(literal):
         run.add(place, "val-reference", "A reference holds no blanks.")
         return
-    if literal.startswith("#"):
-        if literal != "#" and literal[1:] not in contained_of(run.scope.root):
+    if literal == "#":
+        if run.scope.container is None:
+            run.add(place, "val-reference-contained", "Only a contained resource refers so to the one that contains it.")
+    elif literal.startswith("#"):
+        if literal[1:] not in contained_of(run.scope.root):
             run.add(place, "val-reference-contained", "The resource contains nothing with this id.")
     elif ABSOLUTE.match(literal):
         if literal.startswith(("urn:uuid:", "urn:oid:")) and in_bundle(run.scope) and resolve(run, literal) is None:
@@ -62,16 +66,19 @@ def _relative(run: Run, literal: str, place: Place) -> None:
     match = RESTFUL.fullmatch(literal)
     if match and match[1] is None and run.book.is_resource(match[2]):
         return
+    bundle = run.scope.root.bundle
     condition = CONDITIONAL.fullmatch(literal)
     if condition and run.book.is_resource(condition[1]):
-        bundle = run.scope.root.bundle
-        if bundle is not None and bundle.resource.get("type") != "transaction":
-            run.add(place, "val-reference", "A conditional reference stands only in a transaction Bundle.")
-        return
-    # Others may know other types and deeper paths: the form is odd, and no rule forbids it.
-    run.add(
-        place, "val-reference", "A relative reference has the form [type]/[id], its type one of FHIR R4.", severity="warning"
-    )
+        if bundle is not None and bundle.resource.get("type") not in ("transaction", "batch"):
+            run.add(place, "val-reference", "A conditional reference stands only in a transaction or batch.")
+    elif match and match[1] is None and load().type(match[2]) is not None:
+        run.add(place, "val-reference", f"A reference leads to a resource, and {match[2]} is a type of data.")
+    else:
+        # Others may know other types and deeper paths: the form is odd, and no rule forbids it. What is not even pairs of
+        # a name and an id can be resolved nowhere in a Bundle: http://hl7.org/fhir/R4/bundle.html#references
+        is_lost = bundle is not None and literal.count("/") not in (1, 3)
+        text = "A relative reference has the form [type]/[id], its type one of FHIR R4."
+        run.add(place, "val-reference", text, severity="error" if is_lost else "warning")
 
 
 def target(element: Element, book: Rulebook) -> Rule | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from service.fhir.json import Json
 from service.validate import bundles, canonical, conformance, contained, narrative, vital_signs
 from service.validate.fhirpath import Node
-from service.validate.place import Place
+from service.validate.place import Place, below, steps
 from service.validate.run import Rule, Run, scope_of
 
 if TYPE_CHECKING:
@@ -129,9 +129,18 @@ def _unknown(run: Run, name: str, at: Place, shape: Shape) -> None:
 
 
 def _hollow(run: Run, value: dict[str, Any], at: Place) -> None:
-    """An object that says nothing. The sibling of a primitive may hold an id alone, for the value stands beside it."""
-    if at is None or not (value and at[1].startswith("_")):
+    """An object that says nothing. The sibling of a primitive may hold an id alone where the value stands beside it."""
+    if at is None or not (value and at[1].startswith("_") and _value_beside(run, at)):
         run.add(at, "val-ele-1", "The object is empty." if not value else "The object has an id and nothing else.")
+
+
+def _value_beside(run: Run, at: tuple[Place, str, int | None]) -> bool:
+    """Whether the primitive whose sibling stands here has a value."""
+    above, name, index = at
+    value: Json = run.scope.resource
+    for step in steps((above, name.removeprefix("_"), index))[len(steps(run.scope.at)) :]:
+        value = below(value, step)
+    return value is not None
 
 
 def walk_resource(run: Run, value: Json, at: Place) -> None:

@@ -73,7 +73,9 @@ def with_(folder: Path, *definitions: Json) -> Validator:
     return load_validator([package(folder / "definitions", *definitions)])
 
 
-def found(resource: Any, validator: Validator | None = None, profiles: Iterable[str] = (), **options: Any) -> list[tuple[str, str]]:
+def found(
+    resource: Any, validator: Validator | None = None, profiles: Iterable[str] = (), **options: Any
+) -> list[tuple[str, str]]:
     """(rule, FHIRPath) of each issue with a resource, in the order of its text; `profiles` by their names here."""
     urls = [each if ":" in each else HOME + each for each in profiles]
     issues = (validator or core()).validate(dumps(resource), profiles=urls, **options)
@@ -87,4 +89,4 @@ def bundle(*resources: Json, type_: str = "collection", **more: Any) -> Json:
 
 
 def quantity(value: str, unit: str = "mg") -> Json:
-    return {"value": Decimal(value), "system": "http://unitsofmeasure.org", "code": unit}
+    return {"value": Decimal(value), "unit": unit, "system": "http://unitsofmeasure.org", "code": unit}

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,25 +32,34 @@ BAD = b'{"resourceType": "Patient", "gender": "femail"}'
 VAGUE = b'{"resourceType": "Patient", "gender": "unsure"}'
 
 
+class Profiles:
+    """All profiles are at hand but one."""
+
+    def structure(self, url: str) -> object:
+        return None if url == "http://unknown" else url
+
+
+@dataclass
 class StandIn:
     """A validator for which "femail" is an error and "unsure" a warning. It notes what it was asked."""
 
     packages: ClassVar = [Manifest()]
     notes: ClassVar[list[Issue]] = []
+    book: ClassVar = Profiles()
 
-    def __init__(self) -> None:
-        self.loaded: tuple[Sequence[Path], dict[str, Any]] = ((), {})
-        self.asked: list[dict[str, Any]] = []
+    limits: door.Limits = door.DEFAULT
+    loaded: tuple[Sequence[Path], dict[str, Any]] = ((), {})
+    asked: list[dict[str, Any]] = field(default_factory=list)
 
     def load(self, packages: Sequence[Path] = (), **options: Any) -> StandIn:
-        if any(not path.exists() for path in packages):
+        if any(path.suffix != ".tgz" for path in packages):
             raise Usage([Issue("error", "not-found", "package-missing", "there is no such package", fix="see --help")])
         self.loaded = (packages, options)
         return self
 
     def validate(self, text: bytes, **asked: Any) -> list[Issue]:
         self.asked.append(asked)
-        gender = door.loads(text, file=asked["file"]).get("gender")
+        gender = door.loads(text, file=asked["file"], limits=self.limits).get("gender")
         if gender not in ("femail", "unsure"):
             return []
         source = Origin(asked["file"], 1, text.index(b'"fem' if gender == "femail" else b'"uns') + 1)
@@ -160,6 +170,7 @@ def test_errors_only(folder: Path) -> None:
     result = run("in", "--errors-only")
     assert "warning" not in result.stdout
     assert "2 files with 3 resources: 1 error" in result.stdout
+    assert "1 file with 2 resources: no errors" in run("in/deep", "--errors-only").stdout
 
 
 def test_quiet_is_findings_only(folder: Path) -> None:
@@ -182,6 +193,7 @@ def test_packages_profiles_and_terminology_reach_the_validator(
 ) -> None:
     (folder / "own.tgz").touch()
     (folder / "always.tgz").touch()
+    (folder / "codes").mkdir()
     monkeypatch.setenv("CASEBRIDGE_PACKAGES", "always.tgz")
     run("in/z.json", "--package", "own.tgz", "--profile", "http://a", "--profile", "http://b", "--terminology", "codes")
     packages, options = validator.loaded
@@ -191,9 +203,13 @@ def test_packages_profiles_and_terminology_reach_the_validator(
 
 
 def test_what_packages_lack_is_told_on_standard_error(validator: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    note = Issue("warning", "not-found", "package-dependency", "a package that another needs is missing", fix="give it")
-    monkeypatch.setattr(StandIn, "notes", [note])
-    assert "package-dependency" in run("-", stdin=GOOD).stderr
+    texts = [f"package {name} that another needs is missing" for name in "abc"]
+    notes = [Issue("warning", "not-found", "package-dependency", text, fix="give it") for text in texts]
+    monkeypatch.setattr(StandIn, "notes", notes)
+    told = run("-", stdin=GOOD).stderr
+    assert told.count("package-dependency") == 1
+    assert f"{texts[0]}\n  and 2 more such (--all shows them)\n" in told
+    assert all(text in run("-", "--all", stdin=GOOD).stderr for text in texts)
     assert run("-", "--quiet", stdin=GOOD).stderr == ""
 
 
@@ -206,6 +222,12 @@ def test_what_packages_lack_is_told_on_standard_error(validator: StandIn, monkey
         ("in/z.json", "--format", "pdf"),
         ("in/z.json", "--json", "--format", "html"),
         ("in/z.json", "--package", "nothing.tgz"),
+        ("in/z.json", "--package", "in/notes.txt"),
+        ("in/z.json", "--package", ""),
+        ("in/z.json", "--terminology", "nothing"),
+        ("in/z.json", "--profile", "http://unknown"),
+        ("in/z.json", "--profile", ""),
+        ("in/z.json", "-o", ""),
         ("in/z.json", "--suppress", "nothing.yaml"),
         ("in/z.json", "-o", "in/z.json"),
         ("in/z.json", "-o", "in"),
@@ -219,6 +241,48 @@ def test_usage_errors(folder: Path, arguments: tuple[str, ...]) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert (folder / "in" / "z.json").read_bytes() == BAD
+
+
+def test_a_profile_that_no_package_has_is_named() -> None:
+    assert "no package at hand defines the profile http://unknown" in run("-", "--profile", "http://unknown").stderr
+
+
+@pytest.mark.parametrize("command", [("validate", "in/z.json"), ("serve",)], ids=" ".join)
+def test_packages_of_the_environment_must_be_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CASEBRIDGE_PACKAGES", "gone.tgz")
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "CASEBRIDGE_PACKAGES names what is not there: gone.tgz" in result.stderr
+
+
+def test_a_report_that_cannot_be_written_is_told_by_its_own_name(folder: Path) -> None:
+    result = run("in/z.json", "-o", "nowhere/report.txt")
+    assert result.exit_code == 2
+    assert result.stderr == f"cannot read or write {folder}/nowhere/report.txt: No such file or directory\n"
+
+
+def test_must_support_is_noted_if_asked(validator: StandIn) -> None:
+    run("-", stdin=GOOD)
+    run("-", "--must-support", stdin=GOOD)
+    assert [asked["must_support"] for asked in validator.asked] == [False, True]
+
+
+def test_files_longer_than_the_service_takes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StandIn, "limits", door.Limits(max_bytes=10))
+    assert run("-", stdin=GOOD).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(b" \n", "There is nothing in it."), (b'\xef\xbb\xbf <Patient xmlns="http://hl7.org/fhir"/>', "This looks like XML")],
+    ids=["empty", "XML"],
+)
+def test_what_is_no_json_at_all_is_called_by_its_name(text: bytes, said: str) -> None:
+    result = run("-", stdin=text)
+    assert result.exit_code == 3
+    assert said in result.stdout
 
 
 # --- suppressions -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from service.validate.fhirpath.context import Env, PathFn, TestFn, as_items
 from service.validate.fhirpath.errors import PathError, PathSyntaxError
 from service.validate.fhirpath.functions import FUNCTIONS
 from service.validate.fhirpath.functions.table import Function
-from service.validate.fhirpath.logic import LOGIC, membership, same_text
+from service.validate.fhirpath.logic import LOGIC, membership, negation, same_text, same_truth
 from service.validate.fhirpath.members import head, member_path
 from service.validate.fhirpath.model import NOTHING, Items
 from service.validate.fhirpath.operators import COMPARISONS, arithmetic, concatenated, negated
@@ -86,7 +86,7 @@ def _this(_: This) -> PathFn:
 
 
 def _special(expr: Special) -> PathFn:
-    return (lambda _, env: [env.index]) if expr.name == "$index" else (lambda _, env: env.total)
+    return (lambda _, env: [env.index]) if expr.name == "$index" else (lambda _, env: env.total or NOTHING)
 
 
 def _member(expr: Member) -> PathFn:
@@ -221,6 +221,8 @@ def _comparison(expr: Binary) -> TestFn:
     operator = expr.operator
     if operator in _LOGICAL:
         return LOGIC[operator](*(_scoped(test_of(each), each) for each in (expr.left, expr.right)))
+    if operator == "=" and is_condition(expr.left) and is_condition(expr.right):
+        return same_truth(_scoped(test_of(expr.left), expr.left), _scoped(test_of(expr.right), expr.right))
     left, right = _operand(expr.left), _operand(expr.right)
     if operator in _MEMBERSHIP:
         return membership(left, right) if operator == "in" else membership(right, left)
@@ -260,6 +262,8 @@ def _call(expr: Call) -> Callable[[Items, Env], Any]:
         raise PathSyntaxError(expr.position, f"there is no function {expr.name}()")
     if not function.accepts(len(expr.arguments)):
         raise PathSyntaxError(expr.position, f"{expr.name}() does not take {len(expr.arguments)} arguments")
+    if expr.name == "not" and is_condition(expr.target):
+        return negation(test_of(expr.target))
     target = path_of(expr.target)
     prepared = [_argument(function, position, expr) for position in range(len(expr.arguments))]
     if all(function.kind(position) != "value" for position in range(len(prepared))):
@@ -320,20 +324,25 @@ def _counted(body: Any, env: Env) -> Any:
 
 
 def _call_with_values(function: Function, target: PathFn, prepared: list[Any]) -> Callable[[Items, Env], Any]:
-    run, kinds = function.run, [function.kind(position) for position in range(len(prepared))]
+    run, needs_env = function.run, function.needs_env
     if len(prepared) == 1:
         argument = prepared[0]
-        if function.needs_env:
+        if needs_env:
             return lambda this, env: run(target(this, env), env, argument(this, env))
         return lambda this, env: run(target(this, env), argument(this, env))
-    arguments = list(zip(kinds, prepared, strict=True))
+    arguments = [each if function.kind(position) == "value" else _always(each) for position, each in enumerate(prepared)]
 
     def call(this: Items, env: Env) -> Any:
         items = target(this, env)
-        values = (each(this, env) if kind == "value" else each for kind, each in arguments)
-        return run(items, env, *values) if function.needs_env else run(items, *values)
+        values = [each(this, env) for each in arguments]
+        return run(items, env, *values) if needs_env else run(items, *values)
 
     return call
+
+
+def _always(body: Any) -> Callable[[Items, Env], Any]:
+    """What the callee runs is handed over as it is."""
+    return lambda _, __: body
 
 
 _PATHS: Final[dict[type, Callable[[Any], PathFn]]] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +29,10 @@ class Context(msgspec.Struct):
     trace: Callable[[str, Items], None] | None = None
 
 
+# Shared, for most evaluations have none, and making an Env is a good part of a short one.
+_NO_VARIABLES: Final[Mapping[str, Items]] = MappingProxyType({})
+
+
 class Env(msgspec.Struct, gc=False):
     """The state of one evaluation: $index, $total and %variables as they stand, and what need not be found twice."""
 
@@ -35,8 +40,8 @@ class Env(msgspec.Struct, gc=False):
     node: Node
     strict: bool = False
     index: int = 0
-    total: Items = []
-    variables: dict[str, Items] = {}
+    total: Items | None = None
+    variables: Mapping[str, Items] = _NO_VARIABLES
     kept: dict[Hashable, Any] = {}
     moment: datetime.datetime | None = None
 

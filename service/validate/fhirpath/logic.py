@@ -64,6 +64,16 @@ def _implies(left: TestFn, right: TestFn) -> TestFn:
 LOGIC: Final[dict[str, Callable[..., TestFn]]] = {"and": _and, "or": _or, "xor": _xor, "implies": _implies}
 
 
+def negation(test: TestFn) -> TestFn:
+    """`condition.not()`."""
+
+    def run(this: Items, env: Env) -> bool | None:
+        found = test(this, env)
+        return None if found is None else not found
+
+    return run
+
+
 def membership(element: PathFn, collection: PathFn) -> TestFn:
     """`element in collection`: None where there is no element."""
 
@@ -72,6 +82,16 @@ def membership(element: PathFn, collection: PathFn) -> TestFn:
         if item is None:
             return None
         return key(item) in keys(collection(this, env), env)
+
+    return run
+
+
+def same_truth(left: TestFn, right: TestFn) -> TestFn:
+    """`left = right` of two conditions, without the collections that `=` compares."""
+
+    def run(this: Items, env: Env) -> bool | None:
+        one, other = left(this, env), right(this, env)
+        return None if one is None or other is None else one is other
 
     return run
 

@@ -245,6 +245,8 @@ def _complex_reader(key: str, info: TypeInfo) -> Reader:
 def _resource_reader(key: str) -> Reader:
     def read(data: dict[str, Any]) -> Items:
         value = data.get(key)
+        if value is None:
+            return NOTHING
         values = value if type(value) is list else [value]
         return [root_node(each) for each in values if type(each) is dict]
 
@@ -256,8 +258,8 @@ def _primitive_reader(key: str, info: TypeInfo) -> Reader:
 
     def read(data: dict[str, Any]) -> Items:
         value, sibling = data.get(key), data.get(sibling_key)
-        if value is None and sibling is None:
-            return NOTHING
+        if sibling is None and type(value) is not list:
+            return NOTHING if value is None else [Node(value, None, info)]
         if type(value) is list or type(sibling) is list:
             return _paired(value, sibling, info)
         return [Node(value, sibling if type(sibling) is dict else None, info)]

@@ -11,8 +11,8 @@ from typing import Final
 
 from service.issues import Issue
 from service.validate.report.excerpt import Excerpt, printable
-from service.validate.report.grouping import Finding, findings
-from service.validate.report.result import Result, Run, Tally, plural
+from service.validate.report.grouping import Finding, Notes, findings
+from service.validate.report.result import Result, Run, plural
 from service.validate.report.text import versions
 
 # Colours with a contrast of 4.5:1 or more on their background: https://www.w3.org/TR/WCAG22/#contrast-minimum
@@ -22,7 +22,10 @@ _STYLE: Final = """
   :root { --line: #555; --error: #ff8a80; --warning: #ffcc80; --information: #90caf9; }
 }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 80rem; margin: 0 auto; padding: 1rem; }
-table { border-collapse: collapse; width: 100%; }
+h2 { overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; table-layout: fixed; }
+th:first-child { width: 11rem; }
+th:last-child { width: 18rem; }
 caption { text-align: left; }
 th, td { border-bottom: 1px solid var(--line); padding: .4rem .6rem; text-align: left; vertical-align: top; }
 td p { margin: 0 0 .3rem; overflow-wrap: anywhere; }
@@ -32,6 +35,12 @@ mark { background: none; color: inherit; text-decoration: underline wavy var(--e
 .error { color: var(--error); font-weight: bold; }
 .warning { color: var(--warning); font-weight: bold; }
 .information { color: var(--information); }
+@media (max-width: 50rem) {
+  thead { display: none; }
+  table, caption, tbody, tr, td { display: block; }
+  tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  td { border: 0; padding: .2rem 0; }
+}
 """
 
 _PAGE: Final = """<!DOCTYPE html>
@@ -71,15 +80,13 @@ _TABLE: Final = """<table>
 
 
 def write(results: Iterable[Result], run: Run) -> Iterator[str]:
-    """The summary, a section for each file with findings, what was suppressed and why, and what judged it all."""
-    tally = Tally()
+    """The summary, a section for each file with findings, notes, what was suppressed and why, and what judged it all."""
+    tally, notes = run.tally(), Notes(run)
     silenced: Counter[tuple[str, str]] = Counter()
-    sections = []
-    for file, group in groupby(tally.counting(results), key=attrgetter("file")):
-        rows = [_finding(finding) for finding in findings(_noting(group, silenced), run)]
-        if rows:
-            table = _table(plural(len(rows), "finding"), ("Severity", "Problem", "Place"), rows)
-            sections.append(_SECTION.format(title=_text(file), body=table))
+    sections: list[str] = []
+    for file, group in groupby(notes.taken_from(tally.counting(results)), key=attrgetter("file")):
+        sections += _findings(file, findings(_noting(group, silenced), run))
+    sections += _findings("Notes", notes.found.values())
     if silenced:
         rows = [_row(_text(rule), _text(reason), str(count)) for (rule, reason), count in silenced.items()]
         table = _table("Not counted above", ("Rule", "Reason", "Times"), rows)
@@ -92,6 +99,14 @@ def _noting(results: Iterable[Result], silenced: Counter[tuple[str, str]]) -> It
     for result in results:
         silenced.update((issue.rule, reason) for issue, reason in result.suppressed)
         yield result
+
+
+def _findings(title: str, found: Iterable[Finding]) -> Iterator[str]:
+    """The section of these findings; none where there are none."""
+    rows = [_finding(finding) for finding in found]
+    if rows:
+        table = _table(plural(len(rows), "finding"), ("Severity", "Problem", "Place"), rows)
+        yield _SECTION.format(title=_text(title), body=table)
 
 
 def _finding(finding: Finding) -> str:

@@ -48,7 +48,8 @@ class Run:
     """What all results were judged by, and how they are to be shown.
 
     `show_values`: excerpts as they stand in the source, and not masked; `show_all`: every repeat of a problem by itself;
-    `summary`: with counts, versions and hashes at the end of the text; `colour`: for a terminal.
+    `summary`: with counts, versions and hashes at the end of the text; `colour`: for a terminal; `errors_only`: the results
+    are without their warnings and notes.
     """
 
     packages: Sequence[Package] = ()
@@ -57,12 +58,18 @@ class Run:
     show_all: bool = False
     summary: bool = True
     colour: bool = False
+    errors_only: bool = False
+
+    def tally(self) -> Tally:
+        # Whoever did not look at warnings must not read that there are none.
+        return Tally(nothing="no errors" if self.errors_only else "no issues")
 
 
 @dataclass
 class Tally:
-    """The count of what was found, file by file and in all."""
+    """The count of what was found, file by file and in all; `nothing` is how to say that nothing was."""
 
+    nothing: str = "no issues"
     resources: int = 0
     unreadable: int = 0
     suppressed: int = 0
@@ -90,7 +97,7 @@ class Tally:
         found += [plural(notes, "note")] if notes else []
         found += [f"{self.suppressed} suppressed"] if self.suppressed else []
         found += [f"{self.unreadable} unreadable"] if self.unreadable else []
-        return f"{plural(len(self.files), 'file')}{within}: {', '.join(found) or 'no issues'}"
+        return f"{plural(len(self.files), 'file')}{within}: {', '.join(found) or self.nothing}"
 
 
 def with_spec(issues: Iterable[Issue]) -> list[Issue]:

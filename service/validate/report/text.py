@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Final
 
 from service import __version__
 from service.issues import Issue, Severity
 from service.validate.report.excerpt import Excerpt, printable
-from service.validate.report.grouping import Finding, findings
-from service.validate.report.result import Result, Run, Tally
+from service.validate.report.grouping import Finding, Notes, findings
+from service.validate.report.result import Result, Run
 
 # https://www.ecma-international.org/publications-and-standards/standards/ecma-48/ (Select Graphic Rendition)
 _COLOURS: Final[dict[Severity, int]] = {"fatal": 31, "error": 31, "warning": 33, "information": 34}
 
 
 def write(results: Iterable[Result], run: Run) -> Iterator[str]:
-    """The findings file by file, then the summary. A file without any is not mentioned."""
-    tally = Tally()
-    for _file, group in groupby(tally.counting(results), key=attrgetter("file")):
-        for finding in findings(group, run):
-            yield "\n".join(_finding(finding, colour=run.colour)) + "\n\n"
+    """The findings file by file, the notes of all files, then the summary. A file without any is not mentioned."""
+    tally, notes = run.tally(), Notes(run)
+    files = groupby(notes.taken_from(tally.counting(results)), key=attrgetter("file"))
+    found = (finding for _file, group in files for finding in findings(group, run))
+    for finding in chain(found, notes.found.values()):
+        yield "\n".join(_finding(finding, colour=run.colour)) + "\n\n"
     if run.summary:
         yield f"{tally}\n"
         yield "".join(f"{line}\n" for line in versions(run))

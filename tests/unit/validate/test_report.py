@@ -130,6 +130,13 @@ def test_repeats_are_one_finding_with_a_count() -> None:
     assert report("text", result(*repeated), show_all=True).count("val-binding") == 37
 
 
+def test_two_elements_that_a_resource_lacks_are_two_findings() -> None:
+    lacking = [issue(rule="val-min", expression="Patient").at(text=f"Patient must have {name}.") for name in ("name", "id")]
+    told = report("text", result(*lacking))
+    assert "must have name" in told
+    assert "must have id" in told
+
+
 def test_other_rules_paths_and_files_are_findings_of_their_own() -> None:
     told = report(
         "text",
@@ -138,6 +145,18 @@ def test_other_rules_paths_and_files_are_findings_of_their_own() -> None:
     )
     assert told.count("expected a code") == 5
     assert "×" not in told
+
+
+@pytest.mark.parametrize("name", ["text", "html"])
+def test_a_note_is_told_once_for_all_files_and_at_the_end(name: str) -> None:
+    note = issue(severity="information", rule="val-binding-unchecked")
+    elsewhere = issue(severity="information", rule="val-binding-unchecked", expression="Patient.gender")
+    results = [result(note, issue()), result(elsewhere, file="other.json")]
+    told = report(name, *results)
+    assert told.count("val-binding-unchecked") == 1
+    assert told.index("val-binding<" if name == "html" else "val-binding:") < told.index("val-binding-unchecked")
+    assert "× 2" in told
+    assert report(name, *results, show_all=True).count("val-binding-unchecked") == 2
 
 
 def test_repeats_are_counted_over_the_lines_of_ndjson() -> None:
