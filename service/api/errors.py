@@ -68,7 +68,7 @@ def _judge(error: Exception) -> tuple[int, Sequence[Issue]]:
 def _of_status(status: int) -> Issue:
     if status == 413:
         text = f"The text is longer than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
-        return Issue("fatal", "too-long", "json-size", text, fix="Split it into smaller texts.")
+        return Issue("fatal", "too-long", "json-size", text, fix="Split it, or have CASEBRIDGE_MAX_BYTES raised.")
     return _SAID.get(status) or Issue("error", "processing", f"http-{status}", "the request cannot be answered")
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,14 @@ from service.fhir import json
 
 # The name to show, and the path; None is standard input.
 Inputs = list[tuple[str, Path | None]]
+
+
+def not_empty(_context: click.Context, _option: click.Parameter, given: Any) -> Any:
+    """The callback of options whose text must say something: what the unset variable of a script leaves must not count as
+    the working folder, or as nothing. Raises BadParameter."""
+    if "" in ((given,) if isinstance(given, str) else given or ()):
+        raise click.BadParameter("it is empty")
+    return given
 
 
 def input_files(
@@ -40,6 +49,14 @@ def input_files(
             yield shown(path), path
         else:
             raise click.UsageError(f"there is no file or folder '{shown(path) if name else ''}'")
+
+
+def must_exist(packages: Iterable[Path]) -> None:
+    """Raises UsageError where CASEBRIDGE_PACKAGES names what is not there."""
+    missing = [shown(path) for path in packages if not path.exists()]
+    if missing:
+        hint = f"separate the paths of packages by '{os.pathsep}', or unset it"
+        raise click.UsageError(f"CASEBRIDGE_PACKAGES names what is not there: {', '.join(missing)}; {hint}")
 
 
 def shown(path: Path) -> str:

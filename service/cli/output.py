@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from service.cli.inputs import Inputs, read_input, shown
+from service.cli.inputs import Inputs, not_empty, read_input, shown
 from service.errors import UnreadableInput
 from service.issues import Issue, has_errors, to_operation_outcome
 
@@ -19,7 +19,9 @@ OK, FINDINGS, USAGE, UNREADABLE, INTERNAL = 0, 1, 2, 3, 5
 EXIT_CODES = "Exit codes: 0 ok, 1 findings, 2 usage, 3 unreadable input, 5 internal error."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Issues as an OperationOutcome on standard error.")
-output_option = click.option("-o", "--output", metavar="FILE|DIR", help="Write here instead of to standard output.")
+output_option = click.option(
+    "-o", "--output", callback=not_empty, metavar="FILE|DIR", help="Write here instead of to standard output."
+)
 
 
 @dataclass
@@ -117,6 +119,10 @@ def replace(path: Path, content: Iterable[bytes]) -> None:
     try:
         _write(aside, content)
         aside.replace(path)
+    except OSError as error:
+        if error.filename == str(aside):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

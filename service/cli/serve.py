@@ -8,6 +8,7 @@ import sys
 import click
 
 from service import __version__
+from service.cli.inputs import must_exist
 from service.cli.mapping_sets import load
 from service.config import DEFAULT_SET, read_settings
 
@@ -19,7 +20,9 @@ from service.config import DEFAULT_SET, read_settings
 def serve(host: str, port: int, workers: int) -> None:
     """Start the HTTP service."""
     settings = read_settings()
-    load(settings, DEFAULT_SET)  # a bad mapping set or an unwritable home is told here, and not by a worker that dies
+    # A missing package, a bad mapping set, an unwritable home: told here, and not by a worker that dies.
+    must_exist(settings.packages)
+    load(settings, DEFAULT_SET)
     click.echo(f"Casebridge {__version__} on http://{host}:{port}/ (stop it with Ctrl-C)", err=True)
     arguments = ["--bind", f"{host}:{port}", "--workers", str(workers), "--threads", "8", "--worker-class", "gthread"]
     module = [sys.executable, "-m", "gunicorn", *arguments, "--log-level", "warning", "service.api:create_app()"]

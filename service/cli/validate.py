@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from service.cli import output as out
-from service.cli.inputs import Inputs, input_files, resources, shown
+from service.cli.inputs import Inputs, input_files, must_exist, not_empty, resources, shown
 from service.cli.progress import Bar, progress
 from service.config import read_settings
 from service.errors import UnreadableInput
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 SUFFIXES = (".json", ".ndjson")
 # The keys of service.validate.report.FORMATS, which is not imported before it is needed.
 FORMAT_NAMES = ("text", "json", "sarif", "junit", "html")
+# A Bundle cannot be split, and on the user's own machine nobody else waits: more than the service takes.
+MOST_BYTES = 1_000_000_000
+# What is no JSON at all is called by its name: the place at which it stops being JSON would lead astray.
+_BOM = b"\xef\xbb\xbf"
+_XML = ("This looks like XML: FHIR's JSON form is read only.", "Convert it to JSON first.")
+_EMPTY = ("There is nothing in it.", "Give a FHIR resource in JSON, or NDJSON.")
 
 EPILOG = f"""\b
 Examples:
@@ -41,26 +47,55 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("file", nargs=-1, required=True)
-@click.option("--package", "packages", multiple=True, metavar="TGZ", help="FHIR package to validate with; may be repeated.")
 @click.option(
-    "--profile", "profiles", multiple=True, metavar="URL", help="Profile that every resource must meet; may be repeated."
+    "--package",
+    "packages",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="TGZ",
+    help="FHIR package to validate with, a file: nothing is downloaded. May be repeated.",
 )
-@click.option("--terminology", multiple=True, metavar="DIR", help="Folder of code systems and value sets; may be repeated.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    callback=not_empty,
+    metavar="URL",
+    help="Profile that every resource must meet; may be repeated.",
+)
+@click.option(
+    "--terminology",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="DIR",
+    help="Folder of code systems and value sets; may be repeated.",
+)
+@click.option("--must-support", is_flag=True, help="Note elements that a profile marks must-support and a resource lacks.")
 @click.option("--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Format of the report.  [default: text]")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json: one OperationOutcome a resource.")
-@click.option("-o", "--output", metavar="FILE", help="Write the report here instead of to standard output.")
-@click.option("--suppress", metavar="FILE", help="Problems that are accepted, each with its reason: see docs/validation.md.")
-@click.option("-q", "--quiet", is_flag=True, help="Findings only: no summary, no progress bar, no notes.")
+@click.option("-o", "--output", callback=not_empty, metavar="FILE", help="Write the report here instead of to standard output.")
+@click.option(
+    "--suppress",
+    callback=not_empty,
+    metavar="FILE",
+    help="Problems that are accepted, with their reasons: see docs/validation.md.",
+)
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Findings only: no summary, no progress bar, no word on packages and suppressions."
+)
 @click.option("--errors-only", is_flag=True, help="Leave warnings and notes out of the report.")
-@click.option("--all", "show_all", is_flag=True, help="Show every repeat of a problem, not the first with a count.")
+@click.option(
+    "--all", "show_all", is_flag=True, help="Show every repeat of a problem in its place, not the first with a count."
+)
 @click.option("--show-values", is_flag=True, help="Show what the resources say. Without it a report names no patient's value.")
 def validate(file: tuple[str, ...], **given: Any) -> None:
     """Validate FHIR R4 resources, Bundles and NDJSON: FILEs, folders (with all below them) or - (standard input).
 
-    The report goes to standard output, in the order of the input. It shows where a problem is and how to mend it, with the
-    line of the source, in which every value is masked (•••) unless --show-values is given.
+    The report goes to standard output, in the order of the input, what is only worth knowing at its end. It shows where a
+    problem is and how to mend it, with the line of the source, in which every value is masked (•••) unless --show-values
+    is given.
     """
-    from service.validate.report import FORMATS, Tally
+    from service.validate.report import FORMATS
 
     asked = Asked(**given)
     format_name = _format(asked)
@@ -70,11 +105,12 @@ def validate(file: tuple[str, ...], **given: Any) -> None:
     suppressions = _suppressions(asked.suppress)
     validator = _validator(asked)
     if not asked.quiet:
-        _note(validator.notes)
-    tally = Tally()
+        _note(validator.notes if asked.show_all else _firsts(validator.notes))
+    run = _run(asked, validator)
+    tally = run.tally()
     with progress(_size(inputs), quiet=asked.quiet) as bar:
         results = tally.counting(Check(validator, suppressions, asked).results(inputs, bar.advance))
-        _write(FORMATS[format_name](results, _run(asked, validator)), target, bar)
+        _write(FORMATS[format_name](results, run), target, bar)
     if not asked.quiet:
         _note(suppressions.leftovers())
         if target is not None or format_name != "text":
@@ -86,9 +122,10 @@ def validate(file: tuple[str, ...], **given: Any) -> None:
 class Asked:
     """The options of the command, as they were given."""
 
-    packages: tuple[str, ...]
+    packages: tuple[Path, ...]
     profiles: tuple[str, ...]
-    terminology: tuple[str, ...]
+    terminology: tuple[Path, ...]
+    must_support: bool
     format_name: str | None
     as_json: bool
     output: str | None
@@ -109,8 +146,14 @@ def _validator(asked: Asked) -> Validator:
     from service.validate.validator import load_validator
 
     settings = read_settings()
-    packages = [*settings.packages, *map(Path, asked.packages)]
-    return load_validator(packages, terminology=[*map(Path, asked.terminology)], cache=settings.home / "cache")
+    must_exist(settings.packages)
+    packages = [*settings.packages, *asked.packages]
+    loaded = load_validator(packages, terminology=[*asked.terminology], cache=settings.home / "cache")
+    for url in asked.profiles:
+        # Resources that pass because nobody looked would be taken for valid.
+        if loaded.book.structure(url) is None:
+            raise click.UsageError(f"no package at hand defines the profile {url}; give the one that does (--package)")
+    return replace(loaded, limits=replace(loaded.limits, max_bytes=MOST_BYTES))
 
 
 def _run(asked: Asked, validator: Validator) -> Run:
@@ -125,6 +168,7 @@ def _run(asked: Asked, validator: Validator) -> Run:
         show_all=asked.show_all,
         summary=not asked.quiet,
         colour=colour,
+        errors_only=asked.errors_only,
     )
 
 
@@ -166,9 +210,15 @@ class Check:
 
     def _result(self, file: str, line: int | None, text: bytes) -> Result:
         try:
-            issues = self.validator.validate(text, file=file, profiles=self.asked.profiles, show_values=self.asked.show_values)
+            issues = self.validator.validate(
+                text,
+                file=file,
+                profiles=self.asked.profiles,
+                show_values=self.asked.show_values,
+                must_support=self.asked.must_support,
+            )
         except UnreadableInput as error:
-            return self._told(file, line, text, error.issues, readable=False)
+            return self._told(file, line, text, _no_json(text, error.issues), readable=False)
         return self._told(file, line, text, issues, readable=True)
 
     def _told(self, file: str, line: int | None, text: bytes, issues: Iterable[Issue], *, readable: bool) -> Result:
@@ -178,6 +228,15 @@ class Check:
         kept, silenced = self.suppressions.split(placed, file)
         kept = [issue for issue in kept if issue.is_error] if self.asked.errors_only else kept
         return Result(file, text, kept, silenced, line, readable)
+
+
+def _no_json(text: bytes, issues: Sequence[Issue]) -> Sequence[Issue]:
+    """The issues of a text that is no JSON, in plainer words where it does not even begin as such."""
+    start = text.removeprefix(_BOM).lstrip()[:1]
+    if start not in (b"", b"<"):
+        return issues
+    said, fix = _XML if start else _EMPTY
+    return [issue.at(text=said, fix=fix) for issue in issues]
 
 
 def _placed(issue: Issue, file: str, line: int | None) -> Issue:
@@ -199,6 +258,16 @@ def _write(pieces: Iterable[str], target: Path | None, bar: Bar) -> None:
                 sys.stdout.buffer.flush()
         else:
             sys.stdout.buffer.write(piece)
+
+
+def _firsts(notes: Iterable[Issue]) -> Iterator[Issue]:
+    """Of each rule the first: a package that is built on ten others mostly lacks all ten."""
+    alike: dict[tuple[str, str], list[Issue]] = {}
+    for note in notes:
+        alike.setdefault((note.severity, note.rule), []).append(note)
+    for first, *others in alike.values():
+        more = f"\n  and {len(others)} more such (--all shows them)" if others else ""
+        yield first.at(text=first.text + more)
 
 
 def _note(issues: Iterable[Issue]) -> None:
