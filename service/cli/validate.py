@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,6 +105,7 @@ def validate(file: tuple[str, ...], **given: Any) -> None:
     out.check_targets([target] if target else [], inputs)
     suppressions = _suppressions(asked.suppress)
     validator = _validator(asked)
+    gc.freeze()  # what the definitions fill stays for good: the collector need not look through it again and again
     if not asked.quiet:
         _note(validator.notes if asked.show_all else _firsts(validator.notes))
     run = _run(asked, validator)

@@ -16,6 +16,7 @@ Steps: TypeAlias = tuple[str | int, ...]
 Trie: TypeAlias = "dict[str | int, Trie]"
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
+_COMMA: Final = re.compile(rb"[ \t\r\n]*+,?[ \t\r\n]*+")
 _KEY: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"[ \t\r\n]*+:[ \t\r\n]*+')
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -28,7 +29,7 @@ def locate_each(text: bytes, wanted: Iterable[Steps]) -> dict[Steps, tuple[int, 
     should hold it stands under the shorter path, if that was wanted too.
     """
     start = 3 if text.startswith(b"\xef\xbb\xbf") else 0
-    start = _after_space(text, start)
+    start = _after(_SPACE, text, start)
     tree: Trie = {}
     for steps in wanted:
         node = tree
@@ -40,39 +41,36 @@ def locate_each(text: bytes, wanted: Iterable[Steps]) -> dict[Steps, tuple[int, 
 
 def _below(text: bytes, start: int, value: bytes, tree: Trie, above: Steps) -> Iterator[tuple[Steps, int]]:
     """The offsets of what is wanted below the value that begins at `start`."""
-    if not tree:
-        return
-    for step, key, begin, raw in _parts(text, start, value):
+    left = len(tree)
+    for step, key, begin, raw in _parts(text, start, value) if tree else ():
         if step in tree:
             steps = (*above, step)
             yield steps, key
             yield from _below(text, begin, bytes(raw), tree[step], steps)
+            left -= 1
+            if not left:
+                return
 
 
 def _parts(text: bytes, start: int, value: bytes) -> Iterator[tuple[str | int, int, int, msgspec.Raw]]:
     """(step, offset of its key or value, offset of its value, the value) of each member or item."""
-    position = _after_space(text, start + 1)
+    position = _after(_SPACE, text, start + 1)
     if value.startswith(b"{"):
         for name, raw in _members(value).items():
             match = _KEY.match(text, position)
             if match is None:
                 return
             yield name, position, match.end(), raw
-            position = _after_comma(text, match.end() + len(bytes(raw)))
+            position = _after(_COMMA, text, match.end() + memoryview(raw).nbytes)
     elif value.startswith(b"["):
         for index, raw in enumerate(_items(value)):
             yield index, position, position, raw
-            position = _after_comma(text, position + len(bytes(raw)))
+            position = _after(_COMMA, text, position + memoryview(raw).nbytes)
 
 
-def _after_space(text: bytes, position: int) -> int:
-    match = _SPACE.match(text, position)
+def _after(mark: re.Pattern[bytes], text: bytes, position: int) -> int:
+    match = mark.match(text, position)
     return match.end() if match else position
-
-
-def _after_comma(text: bytes, position: int) -> int:
-    position = _after_space(text, position)
-    return _after_space(text, position + 1) if text[position : position + 1] == b"," else position
 
 
 def _places(text: bytes, offsets: list[int]) -> list[tuple[int, int]]:

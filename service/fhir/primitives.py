@@ -60,15 +60,16 @@ _MAX_INTEGER: Final = 2**31 - 1
 _STRING: Final = r"(?s:.){1,1048576}"
 _STRING_EXPECTED: Final = "of 1 to 1,048,576 characters"
 
-# No whitespace of any script, as the regex \S says; the Java validators let blanks beyond ASCII pass in URIs.
+# No whitespace of any script in codes, where \S is to be read so; of ASCII alone in URIs, as the Java validators read it.
 _MARK: Final = r"[^\s\x00-\x1f]"
+_URI_MARK: Final = r"[^ \x00-\x1f]"
 _UUID: Final = r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 # The Java validators refuse an OID whose last dot comes early ("1.2.3"): the regex does not.
 _OID: Final = r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+"
 _URN: Final = rf"(?:{_UUID}|{_OID})"
-_URI: Final = rf"(?!urn:(?:uuid|oid):){_MARK}+|{_URN}(?:#{_MARK}*)?"
+_URI: Final = rf"(?!urn:(?:uuid|oid):){_URI_MARK}+|{_URN}(?:#{_URI_MARK}*)?"
 # "Canonical URLs … are always absolute", or point into the resource: http://hl7.org/fhir/R4/references.html#canonical
-_CANONICAL: Final = rf"(?!urn:(?:uuid|oid):)(?:#|[A-Za-z][A-Za-z0-9+.-]*:){_MARK}*|{_URN}(?:[|#]{_MARK}*)?"
+_CANONICAL: Final = rf"(?!urn:(?:uuid|oid):)(?:#|[A-Za-z][A-Za-z0-9+.-]*:){_URI_MARK}*|{_URN}(?:[|#]{_URI_MARK}*)?"
 
 # The Gregorian calendar as a pattern: years 0001 to 9999, and no day that did not exist.
 _YEAR: Final = r"(?!0000)[0-9]{4}"

@@ -66,6 +66,13 @@ class Terminology:
         members = self._members.get(value_set) or self._computed(value_set)
         return (members.anywhere if system is None else members.of(system)).verdict(code)
 
+    def few(self, value_set: str, most: int) -> list[str]:
+        """The codes of a value set in alphabetical order; none where not all are known, or there are more than `most`."""
+        members = self._members.get(value_set) or self._computed(value_set)
+        codes = members.anywhere
+        known = sorted(code for code, is_in in codes.listed.items() if is_in is True)
+        return known if codes.others is False and len(known) <= most else []
+
     def is_whole(self, value_set: str) -> bool:
         """Whether all of a value set is known: no system in it without content, no import that is missing."""
         members = self._members.get(value_set) or self._computed(value_set)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from service.validate.place import Place
-from service.validate.references import ABSOLUTE, RESTFUL, resolve
+from service.validate.references import ABSOLUTE, RESTFUL, entries_of, resolve
 from service.validate.run import Run, scope_of
 
 # Entries of these need no fullUrl: a server may give the identity, or has given it in the response.
@@ -14,7 +14,11 @@ WITHOUT_FULL_URL: Final = ("transaction", "batch", "transaction-response", "batc
 FIRST: Final = {"document": "Composition", "message": "MessageHeader"}
 ONCE: Final = ("self", "first", "previous", "prev", "next", "last")
 
+# Entries of these may refer to each other, and are resolved by what their fullUrl says.
+REQUESTS: Final = ("transaction", "batch")
 SECTION: Final[dict[str, Any]] = {"author": None, "focus": None, "entry": None, "section": {}}
+# What a message is about travels with it: http://hl7.org/fhir/R4/messageheader-definitions.html#MessageHeader.focus
+IN_MESSAGE: Final[dict[str, Any]] = {"focus": None}
 IN_DOCUMENT: Final[dict[str, Any]] = {
     "subject": None,
     "encounter": None,
@@ -39,7 +43,10 @@ def bundle(run: Run, resource: dict[str, Any], at: Place) -> None:
         if type_ != "history":
             _unique(run, entry, place, seen)
     if type_ == "document" and entries:
-        _document(run, *entries[0])
+        _complete(run, *entries[0], IN_DOCUMENT)
+        _connected(run, entries)
+    if type_ == "message" and entries:
+        _complete(run, *entries[0], IN_MESSAGE)
     if type_ == "searchset":
         _search(run, resource, entries, at)
 
@@ -71,6 +78,9 @@ def _full_url(run: Run, type_: object, entry: dict[str, Any], place: Place) -> N
     if full_url is None:
         if type_ not in WITHOUT_FULL_URL and "_fullUrl" not in entry:
             run.add(place, "val-bundle-full-url", "The entry has no fullUrl.")
+        elif type_ in REQUESTS and isinstance(resource, dict) and any(_leads_out(*each) for each in _strings(resource)):
+            # What a reference means depends on the fullUrl of its entry: http://hl7.org/fhir/R4/bundle.html#references
+            run.add(place, "val-bundle-full-url", "An entry whose resource refers to others must have a fullUrl.")
         return
     if not isinstance(full_url, str):
         return
@@ -100,15 +110,65 @@ def _unique(run: Run, entry: dict[str, Any], place: Place, seen: set[tuple[str, 
     seen.add(key)
 
 
-def _document(run: Run, place: Place, entry: dict[str, Any]) -> None:
-    """What the Composition of a document refers to is in the document: http://hl7.org/fhir/R4/documents.html#content"""
-    composition = entry.get("resource")
-    if not isinstance(composition, dict):
+def _complete(run: Run, place: Place, entry: dict[str, Any], paths: dict[str, Any]) -> None:
+    """What the first entry refers to at these paths is in the Bundle: http://hl7.org/fhir/R4/documents.html#content"""
+    first = entry.get("resource")
+    if not isinstance(first, dict):
         return
-    with run.inside(scope_of(run.scope, composition, (place, "resource", None))):
-        for at, literal in _referred((place, "resource", None), composition, IN_DOCUMENT):
+    with run.inside(scope_of(run.scope, first, (place, "resource", None))):
+        for at, literal in _referred((place, "resource", None), first, paths):
             if not literal.startswith("#") and resolve(run, literal) is None:
-                run.add(at, "val-reference-bundle", "What the Composition refers to must be in the document.")
+                run.add(at, "val-reference-bundle", f"What the {first.get('resourceType')} refers to must be in the Bundle.")
+
+
+def _connected(run: Run, entries: list[Entry]) -> None:
+    """A document holds its Composition and what that leads to, by references from either side.
+
+    Source: http://hl7.org/fhir/R4/documents.html#content
+    """
+    linked: dict[int, set[int]] = {index: set() for index in range(len(entries))}
+    where = {id(entry.get("resource")): index for index, (_place, entry) in enumerate(entries)}
+    for index, (place, entry) in enumerate(entries):
+        for other in _leads_to(run, place, entry):
+            if (found := where.get(id(other))) is not None:
+                linked[index].add(found)
+                linked[found].add(index)
+    reached, waiting = {0}, [0]
+    while waiting:
+        waiting += (new := linked[waiting.pop()] - reached)
+        reached |= new
+    for index in sorted(linked.keys() - reached):
+        run.add(entries[index][0], "val-bundle-first", "No reference connects this entry with the Composition.")
+
+
+def _leads_to(run: Run, place: Place, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The resources of the Bundle that the resource of an entry names, by a reference or by their fullUrl."""
+    resource = entry.get("resource")
+    if not isinstance(resource, dict):
+        return
+    full_urls = entries_of(run.scope)
+    with run.inside(scope_of(run.scope, resource, (place, "resource", None))):
+        for name, text in _strings(resource):
+            if (_leads_out(name, text) or text in full_urls) and (found := resolve(run, text)):
+                yield found.resource
+
+
+def _leads_out(name: str, text: str) -> bool:
+    """Whether a string is a reference that leads out of its resource."""
+    return name == "reference" and not text.startswith("#")
+
+
+def _strings(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(member name, string) of all strings anywhere within a value."""
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        name, each = stack.pop()
+        if isinstance(each, dict):
+            stack += each.items()
+        elif isinstance(each, list):
+            stack += [(name, item) for item in each]
+        elif isinstance(each, str):
+            yield name, each
 
 
 def _referred(at: Place, value: Any, paths: dict[str, Any]) -> Iterator[tuple[Place, str]]:
@@ -136,6 +196,7 @@ def _search(run: Run, resource: dict[str, Any], entries: list[Entry], at: Place)
     for relation in ONCE:
         if relations.count(relation) > 1:
             run.add(at, "val-bundle-link", f"The link {relation} stands more than once.")
+    searched = _searched(run, links)
     for place, entry in entries:
         found = entry.get("resource")
         if not isinstance(found, dict):
@@ -146,7 +207,20 @@ def _search(run: Run, resource: dict[str, Any], entries: list[Entry], at: Place)
         is_outcome = found.get("resourceType") == "OperationOutcome"
         if mode == "outcome" and not is_outcome:
             run.add(place, "val-bundle-search", "An entry of mode outcome is an OperationOutcome.", severity="error")
+        elif mode == "match" and not is_outcome and searched not in (None, found.get("resourceType")):
+            run.add(place, "val-bundle-search", f"What matches a search for {searched} is of that type.", severity="error")
         elif mode == "match" and "id" not in found:
             run.add(place, "val-bundle-search", "A result of a search must have an id.", severity="error")
         elif "id" not in found and not is_outcome:
             run.add(place, "val-bundle-search", "A resource that a search gives should have an id.")
+
+
+def _searched(run: Run, links: list[dict[str, Any]]) -> str | None:
+    """The type that was searched for, where the self link tells it: [base]/[type]?[parameters].
+
+    Source: http://hl7.org/fhir/R4/http.html#search
+    """
+    urls = [each.get("url") for each in links if each.get("relation") == "self"]
+    path = urls[0].partition("?")[0] if urls and isinstance(urls[0], str) else ""
+    last = path.rpartition("/")[2]
+    return last if run.book.is_resource(last) else None

@@ -22,22 +22,18 @@ def canonical(run: Run, resource: dict[str, Any], at: Place) -> None:
 
 
 def value_set(run: Run, resource: dict[str, Any], at: Place) -> None:
-    """The code systems of a value set are named by absolute URIs."""
+    """The code systems of a value set are named by absolute URIs, and their versions beside them."""
     for place, include in _includes(resource, at):
         system = include.get("system")
-        if isinstance(system, str) and not ABSOLUTE.match(system):
-            run.add((place, "system", None), "val-code-system", "The URI of a code system is absolute.", severity="error")
+        if isinstance(system, str) and (not ABSOLUTE.match(system) or "|" in system):
+            text = "The URI of a code system is absolute, and the version stands by itself."
+            run.add((place, "system", None), "val-code-system", text, severity="error")
 
 
 def code_system(run: Run, resource: dict[str, Any], at: Place) -> None:
-    """A supplement says that it is one; concepts are there only if the content is; no property is defined twice."""
-    if "concept" in resource and resource.get("content") == "not-present":
-        text = "A system whose content is not present lists no concepts."
-        run.add((at, "content", None), "val-code-system", text, severity="error")
-    if "supplements" in resource and resource.get("content") != "supplement":
-        run.add(
-            (at, "content", None), "val-code-system", "What supplements a system has the content supplement.", severity="error"
-        )
+    """The content is what it is said to be; no property is defined twice."""
+    for name, text in _contradictions(resource):
+        run.add((at, name, None), "val-code-system", text, severity="error")
     seen: set[object] = set()
     for place, each in _items(resource, "property", at):
         for name in ("code", "uri"):
@@ -45,6 +41,23 @@ def code_system(run: Run, resource: dict[str, Any], at: Place) -> None:
             if isinstance(told, str) and (name, told) in seen:
                 run.add((place, name, None), "val-code-system", f"Another property has this {name}.", severity="error")
             seen.add((name, told) if isinstance(told, str) else None)
+
+
+def _contradictions(resource: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Elements that say of the content what is not so: http://hl7.org/fhir/R4/codesystem-definitions.html#CodeSystem.content"""
+    content, count = resource.get("content"), resource.get("count")
+    if "supplements" in resource and content != "supplement":
+        yield "content", "What supplements a system has the content supplement."
+    if content == "supplement" and not {"supplements", "_supplements"} & resource.keys():
+        yield "content", "A supplement names the system that it supplements."
+    if content == "not-present" and "concept" in resource:
+        yield "content", "A system whose content is not present lists no concepts."
+    if content == "complete" and type(count) is int and "concept" in resource and count != _count(resource):
+        yield "count", f"The system is complete, and has {_count(resource)} concepts."
+
+
+def _count(value: dict[str, Any]) -> int:
+    return sum(1 + _count(each) for _place, each in _items(value, "concept", None))
 
 
 def concept_map(run: Run, resource: dict[str, Any], at: Place) -> None:

@@ -55,6 +55,12 @@ CATALOGUE: Final[dict[str, Kind]] = {
     "val-identifier": Kind(
         "error", "value", "datatypes.html#Identifier", "Write the value as an absolute URI, or correct the system."
     ),
+    "val-element-id": Kind(
+        "error", "duplicate", "element-definitions.html#Element.id", "Give each element an id of its own, or none."
+    ),
+    "val-questionnaire": Kind(
+        "error", "invalid", "questionnaire-definitions.html#Questionnaire.item.enableWhen", "Name the linkId of another item."
+    ),
     "val-xhtml": Kind(
         "error", "invalid", "narrative.html#xhtml", "Keep to the elements and attributes that a narrative may have."
     ),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from service.validate.rules import Element
 
 UCUM: Final = "http://unitsofmeasure.org"
+# As many codes as a person reads at a glance.
+FEW: Final = 12
 QUANTITIES: Final = ("Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity")
 RELATIVE: Final = "The code system is named by a relative URL."
 # strength → the rule that is broken
@@ -154,11 +156,17 @@ def _bound(url: str, broken: str, code: str, *, is_outer: bool = False) -> Rule:
             _unchecked(run, at, each)
         if given and not unchecked:
             text = f"The code is not in the value set: {MUST[broken].format(url)}."
-            run.add(at, broken, text, severity=_severity(run, url, broken, code))
+            run.add(at, broken, text, severity=_severity(run, url, broken, code), fix=_choice(run, url))
         elif not given and not is_outer and code in NEEDS_CODE.get(broken, ()):
-            run.add(at, broken, f"There is no code: {MUST[broken].format(url)}.")
+            run.add(at, broken, f"There is no code: {MUST[broken].format(url)}.", fix=_choice(run, url))
 
     return rule
+
+
+def _choice(run: Run, url: str) -> str | None:
+    """How to mend a code, where there are few to choose from."""
+    codes = run.book.terminology.few(url, FEW)
+    return f"Take one of these codes: {', '.join(codes)}." if codes else None
 
 
 def _severity(run: Run, url: str, broken: str, code: str) -> Severity | None:

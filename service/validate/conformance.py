@@ -34,17 +34,18 @@ def forced(run: Run, resource: dict[str, Any], profiles: Sequence[str]) -> None:
     """The profiles that whoever asked wants the text's own resource to meet."""
     with run.inside(Scope(resource, None)):
         for url in profiles:
-            against(run, resource, None, url, None)
+            if run.book.structure(url) is None:
+                text = f"No package at hand defines the profile {url}, which was asked for."
+                run.add(None, "val-profile-unknown", text, severity="error")
+            else:
+                against(run, resource, None, url, None)
 
 
 def against(run: Run, resource: dict[str, Any], at: Place, url: str, told_at: Place) -> None:
     """A resource against one profile; a profile that is not here or not for such a resource is told at `told_at`."""
     definition = run.book.structure(url)
     if definition is None:
-        # Without a place it is the caller who named it, and not the resource.
-        name = f"the profile {url}" if told_at is None else run.named(url, "the profile")
-        text = f"No package at hand defines {name}."
-        run.add_once(told_at, "val-profile-unknown", url, text)
+        run.add_once(told_at, "val-profile-unknown", url, f"No package at hand defines {run.named(url, 'the profile')}.")
         return
     if not run.book.is_a(str(resource.get("resourceType")), definition.type):
         run.add(told_at, "val-profile-type", f"{definition.url} is a profile of {definition.type}.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from service.fhir.json import Json
 from service.validate.place import Place
 from service.validate.run import Run
 
+LINK: Final = re.compile(r"""href=["'](#[^"']*)["']""")
 DOM_3 = "Nothing in the resource refers to this contained resource, nor does that refer to its container (dom-3)."
 
 
@@ -33,7 +35,7 @@ def contained(run: Run, resource: dict[str, Any], at: Place) -> None:
 
 
 def _fragments(value: Json) -> Iterator[str]:
-    """All strings under a value that may refer to a contained resource: they begin with #."""
+    """All strings under a value that may refer to a contained resource: they begin with #, or a narrative has them as links."""
     stack = [value]
     while stack:
         each = stack.pop()
@@ -43,3 +45,5 @@ def _fragments(value: Json) -> Iterator[str]:
             stack += each
         elif isinstance(each, str) and each.startswith("#"):
             yield each
+        elif isinstance(each, str) and each.startswith("<div"):
+            yield from LINK.findall(each)

@@ -21,6 +21,10 @@ LISTS: Final = ("extension", "modifierExtension")
 # URLs here are HL7's to give: one that no package defines is a mistake, or comes with a package that was not loaded.
 HL7: Final = "http://hl7.org/fhir/StructureDefinition/"
 OF_DEFINITIONS: Final = (HL7 + "structuredefinition-", HL7 + "regex")
+# R4 defines them for StructureDefinitions, and has them on its ValueSets, CodeSystems and operations as well.
+OF_RESOURCES: Final = tuple(
+    f"{HL7}structuredefinition-{name}" for name in ("fmm", "normative-version", "standards-status", "wg")
+)
 
 
 def extension(run: Run, value: dict[str, Any], at: Place) -> None:
@@ -77,8 +81,10 @@ def _context(run: Run, definition: StructureDefinition, at: tuple[Place, str, in
     if any(each.expression == "Element" for each in expected):
         return  # anywhere: "Element" stands for the elements of resources and for resources themselves
     names, type_name = _names(run.scope, at[0]), str(run.scope.resource.get("resourceType"))
-    if definition.url.startswith(OF_DEFINITIONS) and (type_name == "StructureDefinition" or not names):
-        return  # R4 puts them all over its own StructureDefinitions, and on its ValueSets, CodeSystems and operations as well
+    if definition.url.startswith(OF_DEFINITIONS) and type_name == "StructureDefinition":
+        return  # R4 puts them all over its own
+    if definition.url in OF_RESOURCES and not names:
+        return
     found = contexts(type_name, names)
     # A context may name an element of a profile: "http://…/StructureDefinition/x#Patient.name"
     if not any(each.expression.rpartition("#")[2] in found for each in expected):

@@ -26,6 +26,10 @@ ELSEWHERE: Final = {
     "sdf-8a": "R4's text refuses its own StructureDefinitions, as the later releases say that changed it",
 }
 
+# The names in an element's path, as eld-19 has them; without anchors any path that has one right letter would do.
+_NAME = r"""[^\\s\\.,:;\\\'"\\/|?!@#$%&*()\\[\\]{}]{1,64}"""
+_PATH = rf"{_NAME}(\\.{_NAME}(\\[x\\])?(\\:[^\\s\\.]+)?)*"
+
 # R4's words → what they mean, as the text beside them has it. By FHIRPath's letter they come out empty where nothing is wrong,
 # for an element that is not there or a type that goes by another name, or count wrong. Both Java validators judge as the
 # words here do, and later releases took them up.
@@ -33,6 +37,7 @@ REWORDED: Final = {
     "fullUrl.contains('/_history/').not()": "fullUrl.empty() or fullUrl.contains('/_history/').not()",
     "($this as dateTime).toString().length() >= 8": "hasValue() implies ($this as dateTime).toString().length() >= 8",
     "enableWhen.count() > 2 implies enableBehavior.exists()": "enableWhen.count() > 1 implies enableBehavior.exists()",
+    f"path.matches('{_PATH}')": f"path.matches('^{_PATH}$')",
     "operator = 'exists' implies (answer is Boolean)": "operator = 'exists' implies (answer is boolean)",
     "probability is decimal implies (probability as decimal) <= 100": (
         "probability.empty() or (probability is decimal implies (probability as decimal) <= 100)"

@@ -33,27 +33,35 @@ def reference(run: Run, value: dict[str, Any], at: Place) -> None:
     if not isinstance(literal, str) or not literal:
         return
     place = (at, "reference", None)
+    found = _destinations(run, literal)
+    if len(found) == 1 and "type" not in value and literal != "#":
+        return  # what leads to just one resource is as it should be
     if BLANK.search(literal):
         run.add(place, "val-reference", "A reference holds no blanks.")
         return
+    _leads(run, literal, place, found)
+    stated = value.get("type")
+    if isinstance(stated, str) and run.book.is_resource(stated):
+        type_ = type_of(run, literal)
+        if type_ and stated != type_:
+            run.add((at, "type", None), "val-reference-type", f"The type says one thing, the reference leads to {type_}.")
+
+
+def _leads(run: Run, literal: str, place: Place, found: list[Scope]) -> None:
+    """Whether a reference leads where its form says that it should."""
     if literal == "#":
         if run.scope.container is None:
             run.add(place, "val-reference-contained", "Only a contained resource refers so to the one that contains it.")
     elif literal.startswith("#"):
-        if literal[1:] not in contained_of(run.scope.root):
+        if not found:
             run.add(place, "val-reference-contained", "The resource contains nothing with this id.")
     elif ABSOLUTE.match(literal):
-        if literal.startswith(("urn:uuid:", "urn:oid:")) and in_bundle(run.scope) and resolve(run, literal) is None:
+        if literal.startswith(("urn:uuid:", "urn:oid:")) and in_bundle(run.scope) and not found:
             run.add(place, "val-reference-bundle", "No entry of the Bundle has this fullUrl.")
     else:
         _relative(run, literal, place)
-    if len(_destinations(run, literal)) > 1 and _current(run.scope):
+    if len(found) > 1 and _current(run.scope):
         run.add(place, "val-reference-bundle", "Several entries of the Bundle have this fullUrl: name the version.")
-    stated = value.get("type")
-    if isinstance(stated, str) and run.book.is_resource(stated):
-        found = type_of(run, literal)
-        if found and stated != found:
-            run.add((at, "type", None), "val-reference-type", f"The type says one thing, the reference leads to {found}.")
 
 
 def _current(scope: Scope) -> bool:
@@ -71,8 +79,6 @@ def _relative(run: Run, literal: str, place: Place) -> None:
     if condition and run.book.is_resource(condition[1]):
         if bundle is not None and bundle.resource.get("type") not in ("transaction", "batch"):
             run.add(place, "val-reference", "A conditional reference stands only in a transaction or batch.")
-    elif match and match[1] is None and load().type(match[2]) is not None:
-        run.add(place, "val-reference", f"A reference leads to a resource, and {match[2]} is a type of data.")
     else:
         # Others may know other types and deeper paths: the form is odd, and no rule forbids it. What is not even pairs of
         # a name and an id can be resolved nowhere in a Bundle: http://hl7.org/fhir/R4/bundle.html#references
@@ -84,8 +90,10 @@ def _relative(run: Run, literal: str, place: Place) -> None:
 def target(element: Element, book: Rulebook) -> Rule | None:
     """The rule that a Reference leads to a type that is allowed, or to a resource that meets a profile that is allowed."""
     type_ = element.type
-    if type_ is None or element.code != "Reference" or not type_.target_profile or ANY in type_.target_profile:
+    if type_ is None or element.code != "Reference" or not type_.target_profile:
         return None
+    if ANY in type_.target_profile:
+        return _any_target
     profiles = type_.target_profile
     types = {book.type_of_profile(each) for each in profiles}
     if None in types or "Resource" in types:
@@ -96,17 +104,26 @@ def target(element: Element, book: Rulebook) -> Rule | None:
     def rule(run: Run, value: Json, at: Place) -> None:
         literal = value.get("reference") if isinstance(value, dict) else None
         stated = value.get("type") if isinstance(value, dict) else None
-        found = type_of(run, literal) if isinstance(literal, str) else None
+        found = (type_of(run, literal) or _type_in(literal)) if isinstance(literal, str) else None
         if found and found not in allowed:
             text = f"The reference leads to {found}; allowed are {', '.join(sorted(allowed))}."
             run.add(at, "val-reference-target", text)
         elif isinstance(stated, str) and stated.removeprefix(CORE) not in allowed:
             text = f"The type of the reference is none of those allowed: {', '.join(sorted(allowed))}."
-            run.add((at, "type", None), "val-reference-target", text)
+            # Without a reference the type is a hint of what a display or an identifier stands for.
+            run.add((at, "type", None), "val-reference-target", text, severity=None if literal else "warning")
         elif special and isinstance(literal, str) and (scope := resolve(run, literal)):
             run.book.refers_to_one_of(run, scope, profiles, at)
 
     return rule
+
+
+def _any_target(run: Run, value: Json, at: Place) -> None:
+    """The rule of an element that may refer to any resource: to a resource at least."""
+    literal = value.get("reference") if isinstance(value, dict) else None
+    named = load().type(_type_in(literal) or "") if isinstance(literal, str) else None
+    if named is not None and named.kind != "resource":
+        run.add(at, "val-reference-target", "The reference leads to a type of data, and to no resource.")
 
 
 def type_of(run: Run, literal: str) -> str | None:
@@ -117,6 +134,12 @@ def type_of(run: Run, literal: str) -> str | None:
         return found if isinstance(found, str) and run.book.is_resource(found) else None
     match = RESTFUL.fullmatch(literal)
     return match[2] if match and run.book.is_resource(match[2]) else None
+
+
+def _type_in(literal: str) -> str | None:
+    """The type that stands where a reference names that of its resource: a data type, say, which no reference can lead to."""
+    match = RESTFUL.fullmatch(literal)
+    return match[2] if match and load().type(match[2]) is not None else None
 
 
 def resolve(run: Run, literal: str) -> Scope | None:

@@ -58,6 +58,10 @@ class Rulebook:
         return self.shape(type_name) if self.is_resource(type_name) else None
 
     @staticmethod
+    def resource_types() -> list[str]:
+        return [name for name, found in load().types.items() if found.kind == "resource" and not found.abstract]
+
+    @staticmethod
     def is_resource(type_name: str) -> bool:
         found = load().type(type_name)
         return found is not None and found.kind == "resource" and not found.abstract

@@ -114,6 +114,13 @@ TYPE_RULES: Final[dict[str, tuple[Rule, ...]]] = {
 }
 
 
+def element_id(run: Run, value: Json, at: Place) -> None:
+    """The id of an element is unique within its resource."""
+    taken: dict[object, Place] = run.scope.caches.setdefault("ids", {})
+    if isinstance(value, str) and taken.setdefault(value, at) != at:
+        run.add(at, "val-element-id", "Another element of the resource has this id.")
+
+
 def same(value: Json, expected: Json) -> bool:
     """Equality of JSON values to the letter: 1.0 is not 1.00, and true is not 1."""
     if type(value) is not type(expected):

@@ -15,7 +15,7 @@ from service.fhir.structures import ElementDefinition, StructureDefinition
 from service.validate.fhirpath import TypeInfo, type_info
 from service.validate.invariants import Invariant, invariants
 from service.validate.place import Place
-from service.validate.rules import ELEMENT_RULES, TYPE_RULES, Element
+from service.validate.rules import ELEMENT_RULES, TYPE_RULES, Element, element_id
 from service.validate.run import Rule, Run
 from service.validate.walk import walk, walk_resource
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Primitive types that inherit their format: a type of R4 that CHECKS does not name is complex.
 RESOURCES: Final = ("Resource", "DomainResource")
+# Types whose ids say what they define: the same in a snapshot and a differential, each of which sdf-16 and sdf-17 look at.
+OWN_IDS: Final = ("ElementDefinition",)
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +104,10 @@ class _Compiler:
         for code, key in _names(name, child):
             # R4 types Resource.id as a string, and says in words that it is an id: http://hl7.org/fhir/R4/resource.html#id
             code = "id" if name == "id" and not shape.is_element else code
-            shape.members[key] = Member(name, is_list, CHECKS.get(code), self._rules(path, name, child, code))
+            rules = self._rules(path, name, child, code)
+            if name == "id" and shape.is_element and self.type_name not in OWN_IDS:
+                rules = (*rules, element_id)
+            shape.members[key] = Member(name, is_list, CHECKS.get(code), rules)
             if code in CHECKS and not _is_attribute(shape, name):
                 shape.members["_" + key] = Member(name, is_list, rules=(_into(self.book, "Element"),))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from service.fhir.json import Json
-from service.validate import bundles, canonical, conformance, contained, narrative, vital_signs
+from service.issues import Severity
+from service.validate import bundles, canonical, conformance, contained, narrative, questionnaires, vital_signs
 from service.validate.fhirpath import Node
 from service.validate.place import Place, below, steps
 from service.validate.run import Rule, Run, scope_of
@@ -25,8 +28,12 @@ RESOURCES: Final[dict[str, tuple[Rule, ...]]] = {
     "CodeSystem": (canonical.code_system,),
     "ConceptMap": (canonical.concept_map,),
     "Observation": (vital_signs.vital_signs,),
+    "Questionnaire": (questionnaires.questionnaire,),
     "ValueSet": (canonical.value_set,),
 }
+
+# A longer name is no slip of the pen, and looking for its like costs more than it helps.
+LONGEST_NAME: Final = 60
 
 
 def walk(run: Run, value: Json, at: Place, shape: Shape) -> None:
@@ -45,7 +52,7 @@ def walk(run: Run, value: Json, at: Place, shape: Shape) -> None:
             if member.format is not None:
                 wrong = member.format(item)
                 if wrong is not None:
-                    _misformed(run, wrong, (at, name, None))
+                    _misformed(run, wrong, item, (at, name, None))
             if member.rules:
                 place = (at, name, None)
                 for rule in member.rules:
@@ -96,7 +103,9 @@ def _items(run: Run, value: dict[str, Any], name: str, item: Json, at: Place, me
     if type(item) is not list:
         run.add((at, name, None), "val-list", f"{name} repeats: expected a list, got {kind_of(item)}.")
     elif not item:
-        run.add((at, name, None), "val-empty", f"{name} is an empty list.")
+        # Of a sibling that is empty nothing is lost, and the Java validators pass it.
+        severity: Severity = "warning" if name.startswith("_") else "error"
+        run.add((at, name, None), "val-empty", f"{name} is an empty list.", severity=severity)
     for index, each in enumerate(item if type(item) is list else ()):
         place = (at, name, index)
         if each is None:
@@ -105,13 +114,14 @@ def _items(run: Run, value: dict[str, Any], name: str, item: Json, at: Place, me
             continue
         wrong = member.format(each) if member.format is not None else None
         if wrong is not None:
-            _misformed(run, wrong, place)
+            _misformed(run, wrong, each, place)
         for rule in member.rules:
             rule(run, each, place)
 
 
-def _misformed(run: Run, wrong: str, at: Place) -> None:
-    run.add(at, "val-format", f"{wrong[0].upper()}{wrong[1:]}.")
+def _misformed(run: Run, wrong: str, value: Json, at: Place) -> None:
+    got = "" if isinstance(value, str) and "JSON" not in wrong else f", got {kind_of(value)}"
+    run.add(at, "val-format", f"{wrong[0].upper()}{wrong[1:]}{got}.")
 
 
 def _has_twin(value: dict[str, Any], name: str, index: int) -> bool:
@@ -121,17 +131,24 @@ def _has_twin(value: dict[str, Any], name: str, index: int) -> bool:
 
 
 def _unknown(run: Run, name: str, at: Place, shape: Shape) -> None:
-    import difflib
+    run.add((at, name, None), "val-unknown-element", f"{_of(shape)} has no such element.{_hint(name, shape.members)}")
 
-    near = difflib.get_close_matches(name, shape.members, n=1, cutoff=0.6)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    run.add((at, name, None), "val-unknown-element", f"{_of(shape)} has no such element.{hint}")
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like another, if one is."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def _hollow(run: Run, value: dict[str, Any], at: Place) -> None:
     """An object that says nothing. The sibling of a primitive may hold an id alone where the value stands beside it."""
-    if at is None or not (value and at[1].startswith("_") and _value_beside(run, at)):
-        run.add(at, "val-ele-1", "The object is empty." if not value else "The object has an id and nothing else.")
+    if not value:
+        run.add(at, "val-ele-1", "The object is empty.")
+    elif at is None or not at[1].startswith("_"):
+        # Neither Java validator minds an id alone on most types, though ele-1 does.
+        run.add(at, "val-ele-1", "The object has an id and nothing else.", severity="warning")
+    elif not _value_beside(run, at):
+        run.add(at, "val-ele-1", "There is an id, and no value that it could be the id of.")
 
 
 def _value_beside(run: Run, at: tuple[Place, str, int | None]) -> bool:
@@ -151,13 +168,22 @@ def walk_resource(run: Run, value: Json, at: Place) -> None:
     name = value.get("resourceType")
     shape = run.book.resource_shape(name) if isinstance(name, str) else None
     if shape is None:
-        text = "resourceType names no resource of FHIR R4." if isinstance(name, str) else "The resource has no resourceType."
-        run.add(at, "val-resource-type", text)
+        _no_type(run, name, at)
         return
-    with run.inside(scope_of(run.scope, value, at)):
+    with run.inside(scope_of(run.scope, value, at)) as scope:
         walk(run, value, at, shape)
         for rule in (*ANY_RESOURCE, *RESOURCES.get(str(name), ())):
             rule(run, value, at)
+    # What it kept leads back to it: cleared, it is gone at once, and no collector has to search the whole heap for it.
+    scope.caches.clear()
+
+
+def _no_type(run: Run, name: Json, at: Place) -> None:
+    if isinstance(name, str):
+        text = f"resourceType names no resource of FHIR R4.{_hint(name, run.book.resource_types())}"
+        run.add((at, "resourceType", None), "val-resource-type", text)
+    else:
+        run.add(at, "val-resource-type", "The resource has no resourceType.")
 
 
 def _of(shape: Shape) -> str:

@@ -10,6 +10,7 @@ import calendar
 import datetime
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import ClassVar, Final, TypeAlias
 
 import msgspec
@@ -75,6 +76,10 @@ def date(text: str) -> FPDate | None:
 
 def date_time(text: str) -> FPDateTime | None:
     """The dateTime of a text such as 2015-02-04T14:34:28.123+10:00; None where it is none."""
+    return _date_time_again(text) if len(text) <= _LONGEST_KEPT else _date_time(text)
+
+
+def _date_time(text: str) -> FPDateTime | None:
     match = _DATE_TIME_TEXT.fullmatch(text)
     if not match:
         return None
@@ -84,6 +89,11 @@ def date_time(text: str) -> FPDateTime | None:
     offset = match[7]
     minutes = None if offset is None else 0 if offset == "Z" else _minutes(offset)
     return FPDateTime(parts, minutes) if minutes is None or abs(minutes) <= _MOST_OFFSET else None
+
+
+# The same moment stands in many places of a record, and expressions read it each time.
+_LONGEST_KEPT: Final = 40
+_date_time_again: Final = lru_cache(maxsize=4096)(_date_time)
 
 
 def time(text: str) -> FPTime | None:

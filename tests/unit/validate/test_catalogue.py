@@ -56,6 +56,15 @@ SAMPLES: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     "val-ext-1": (PATIENT | {"extension": [{"url": HOME}]}, []),
     "val-attachment": (PATIENT | {"photo": [{"contentType": "text/plain", "data": "AAAA", "size": 1}]}, []),
     "val-identifier": (PATIENT | {"identifier": [{"system": "urn:ietf:rfc:3986", "value": "1"}]}, []),
+    "val-element-id": (PATIENT | {"address": [{"id": "a", "city": "b"}, {"id": "a", "city": "c"}]}, []),
+    "val-questionnaire": (
+        {
+            "resourceType": "Questionnaire",
+            "status": "draft",
+            "item": [{"linkId": "1", "type": "date", "enableWhen": [{"question": "2", "operator": "=", "answerDate": "2020"}]}],
+        },
+        [],
+    ),
     "val-xhtml": (PATIENT | {"text": {"status": "empty", "div": "<p/>"}}, []),
     "val-binding": (PATIENT | {"gender": "x"}, []),
     "val-binding-extensible": (PATIENT | {"maritalStatus": DOMESTIC}, []),

@@ -10,6 +10,7 @@ import pytest
 from tests.support.definitions import CORE, HOME, OBSERVATION, PATIENT, codes, element, found, profile, quantity, with_
 
 CONTACT = {"gender": "male", "telecom": [{"system": "phone", "value": "1"}]}
+ABSENT = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
 NAME = {"name": [{"family": "A", "given": ["B", "C"]}]}
 
 
@@ -26,7 +27,7 @@ NAME = {"name": [{"family": "A", "given": ["B", "C"]}]}
         (element("Patient.contact.name", min=1), PATIENT, []),
         (element("Patient.contact.name", min=1), PATIENT | {"contact": [CONTACT]}, [("val-min", "Patient.contact[0]")]),
         # An extension alone is a primitive's presence.
-        (element("Patient.birthDate", min=1), PATIENT | {"_birthDate": {"id": "a"}}, []),
+        (element("Patient.birthDate", min=1), PATIENT | {"_birthDate": ABSENT}, []),
         # Elements of a datatype, and of backbone elements
         (element("Patient.name.family", min=1), PATIENT | {"name": [{"text": "A"}]}, [("val-min", "Patient.name[0]")]),
         # fixed[x]: "exactly", pattern[x]: "at least"

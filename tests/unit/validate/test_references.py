@@ -102,10 +102,12 @@ def test_several_versions_make_a_reference_ambiguous() -> None:
     assert found(bundle(old, new, subject("Patient/jane/_history/2"))) == []
 
 
-def test_a_conditional_reference_stands_in_a_transaction() -> None:
-    entry = {"resource": subject("Patient?identifier=1"), "request": {"method": "POST", "url": "Observation"}}
-    assert found({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}) == []
-    told = found({"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+def test_a_conditional_reference_stands_in_what_a_server_is_asked() -> None:
+    entry = {"fullUrl": "urn:oid:1.2.3", "resource": subject("Patient?identifier=1")}
+    asked = entry | {"request": {"method": "POST", "url": "Observation"}}
+    assert found({"resourceType": "Bundle", "type": "transaction", "entry": [asked]}) == []
+    assert found({"resourceType": "Bundle", "type": "batch", "entry": [asked]}) == []
+    told = found({"resourceType": "Bundle", "type": "collection", "entry": [entry]})
     assert told == [("val-reference", "Bundle.entry[0].resource.subject.reference")]
 
 
