@@ -24,6 +24,7 @@ import by_liquid
 import by_models
 import clock
 import msgspec
+import page
 import parts
 from record60 import MAPPING, RESOURCES, make_text
 
@@ -32,8 +33,6 @@ from service.fhir import json
 
 ROOT = Path(__file__).parent.parent
 CASES = ROOT / "examples" / "cases"
-PAGE = ROOT / "docs" / "performance.md"
-MARKS = ("<!-- bench:convert -->", "<!-- /bench:convert -->")
 _decode = parts.decode
 _sorted = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
@@ -247,16 +246,6 @@ def report(rounds: int) -> str:
     return "\n\n".join([first, *("\n".join(table) for table in tables)])
 
 
-def write_page(text: str) -> None:
-    """The report between its two marks in docs/performance.md; the rest of the page stays."""
-    start, end = MARKS
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
-    _, _, after = rest.partition(end)
-    if not rest or not after:
-        raise SystemExit(f"{PAGE} has not both marks, {start} and {end}")
-    PAGE.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contender (20)")
@@ -265,7 +254,7 @@ def main() -> None:
     text = report(arguments.rounds)
     print(text)
     if arguments.write:
-        write_page(text)
+        page.write("convert", text)
 
 
 if __name__ == "__main__":
