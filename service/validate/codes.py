@@ -106,7 +106,9 @@ def _is_no_system(run: Run, system: str, at: Place) -> bool:
 def _known(run: Run, at: Place, system: str, code: str, display: str | None) -> None:
     """Tells what is wrong with a code in its system; what was asked before costs a look."""
     verdict = run.book.code(system, code, display)
-    if verdict is None or _is_no_system(run, system, at):
+    if verdict is None or (verdict.known is None and ("val-binding-unchecked", system) in run.said):
+        return
+    if _is_no_system(run, system, at):
         return
     if verdict.known is False:
         run.add((at, "code", None), "val-code", f"{run.named(system, 'The code system')} has no such code.")

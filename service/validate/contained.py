@@ -20,7 +20,10 @@ def contained(run: Run, resource: dict[str, Any], at: Place) -> None:
     if not isinstance(items, list):
         return
     seen: set[str] = set()
-    referred = {text for text in _fragments(resource) if text != "#"}
+    # What References referred to was noted on the walk. Only where that is not all, a search tells what else may refer.
+    referred: set[str] = run.scope.caches.get("referred", set())
+    if not {"#" + str(each.get("id")) for each in items if isinstance(each, dict)} <= referred:
+        referred = set(_fragments(resource))
     for index, each in enumerate(items):
         if not isinstance(each, dict):
             continue

@@ -18,6 +18,8 @@ from service.validate.references import ABSOLUTE
 from service.validate.run import Run, Scope
 
 LISTS: Final = ("extension", "modifierExtension")
+# What an extension has besides its value[x].
+BESIDE_VALUE: Final = frozenset({"id", "extension", "url"})
 # URLs here are HL7's to give: one that no package defines is a mistake, or comes with a package that was not loaded.
 HL7: Final = "http://hl7.org/fhir/StructureDefinition/"
 OF_DEFINITIONS: Final = (HL7 + "structuredefinition-", HL7 + "regex")
@@ -31,7 +33,7 @@ def extension(run: Run, value: dict[str, Any], at: Place) -> None:
     """An extension in its place: ext-1, its URL, and the definition behind the URL."""
     if at is None:
         return
-    has_value = any(name.startswith(("value", "_value")) for name in value)
+    has_value = not BESIDE_VALUE.issuperset(value)
     if has_value == ("extension" in value):
         text = (
             "The extension has both a value and extensions." if has_value else "The extension has neither value nor extensions."

@@ -33,6 +33,8 @@ def reference(run: Run, value: dict[str, Any], at: Place) -> None:
     if not isinstance(literal, str) or not literal:
         return
     place = (at, "reference", None)
+    if literal.startswith("#"):
+        run.scope.root.caches.setdefault("referred", set()).add(literal)
     found = _destinations(run, literal)
     if len(found) == 1 and "type" not in value and literal != "#":
         return  # what leads to just one resource is as it should be
