@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that are made from the code: tables of converters and rules. --check: only says whether one is stale."""
+"""Writes the parts of docs/ that are made from the code: tables of converters and rules. --check: only says what is stale."""
 
 from __future__ import annotations
 
