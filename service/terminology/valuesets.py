@@ -53,10 +53,6 @@ class Terminology:
         self._contents: dict[str, Content] = {}
         self._members: dict[str, Members] = {}
 
-    def knows(self, value_set: str) -> bool:
-        """Whether there is a definition of a value set, though it may name systems of which nothing is here."""
-        return self._value_set(_bare(value_set)) is not None
-
     def contains(self, value_set: str, system: str | None, code: str) -> Verdict:
         """Whether a code is in a value set; with `system` None, as in an element of type code, as a code of any system.
 

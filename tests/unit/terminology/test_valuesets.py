@@ -343,13 +343,6 @@ def test_only_what_is_asked_for_is_looked_up() -> None:
     assert asked == ["http://hl7.org/fhir/administrative-gender"]
 
 
-def test_which_value_sets_are_known() -> None:
-    terminology = made(a={"include": [{"system": ABC}]})
-    assert terminology.knows("vs:a")
-    assert terminology.knows("vs:a|1.0")
-    assert not terminology.knows("vs:b")
-
-
 # Codes in their systems ---------------------------------------------------------------------------------------------
 
 
