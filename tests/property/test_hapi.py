@@ -25,8 +25,6 @@ NOT_IN_THE_FORM: dict[str, dict[str, Any]] = {
     "per-1": {"fish": [{"probe": "13q14 deletion", "result": "Normal", "when": "2020-02-01 to 2020"}]},
     # The time of a vital sign is known to the day: http://hl7.org/fhir/R4/vitalsigns.html
     "vs-1": {"vitals": [{"sign": "Body temperature", "value": 37, "unit": "Cel", "when": "2020-01"}]},
-    # The pattern of the form takes U+0085 for a letter: http://hl7.org/fhir/R4/datatypes.html#uri
-    "val-format": {"source": "https://example.org/\x85"},
 }
 CONSTRAINT = re.compile(r"Constraint failed: ([\w-]+):")
 
