@@ -118,7 +118,7 @@ def _complete(run: Run, place: Place, entry: dict[str, Any], paths: dict[str, An
     with run.inside(scope_of(run.scope, first, (place, "resource", None))):
         for at, literal in _referred((place, "resource", None), first, paths):
             if not literal.startswith("#") and resolve(run, literal) is None:
-                run.add(at, "val-reference-bundle", f"What the {first.get('resourceType')} refers to must be in the Bundle.")
+                run.add(at, "val-reference-bundle", "What the first entry refers to must be in the Bundle.")
 
 
 def _connected(run: Run, entries: list[Entry]) -> None:
