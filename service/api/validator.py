@@ -1,4 +1,4 @@
-"""The one validator of the process: loaded at its first use, for that takes seconds, then shared by all threads."""
+"""The one validator of the process, shared by all threads: with packages it is loaded before the first request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LazyValidator:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def get(self) -> Validator:
-        """Raises CasebridgeError, and not Usage, where a package does not load: no client can mend that."""
+        """The validator, loaded by the first who asks. Raises CasebridgeError, and not Usage, where a package does not load."""
         with self._lock:
             if self._loaded is None:
                 self._loaded = self._load()
@@ -45,13 +45,17 @@ class LazyValidator:
 
 
 def open_validator(settings: Settings) -> LazyValidator:
-    """The validator for these settings, not loaded yet. Raises Usage where a package is not there."""
+    """The validator for these settings. Packages are loaded at once, for they take seconds the first time, and a service that
+    cannot validate as it was told must not start. Raises CasebridgeError where a package is not there or does not load."""
     missing = [path for path in settings.packages if not path.exists()]
     if missing:
         fix = f"separate the paths of packages by '{os.pathsep}', or unset it"
         text = f"CASEBRIDGE_PACKAGES names what is not there: {', '.join(map(str, missing))}"
         raise Usage([Issue("error", "not-found", "config-packages", text, fix=fix)])
-    return LazyValidator(settings.packages, settings.home / "cache")
+    opened = LazyValidator(settings.packages, settings.home / "cache")
+    if settings.packages:
+        opened.get()
+    return opened
 
 
 def validator() -> Validator:

@@ -189,15 +189,21 @@ def test_the_validator_is_loaded_once_and_at_its_first_use(app, validator):
     assert validator.loads == 1
 
 
-def test_a_package_that_does_not_load_is_no_fault_of_the_client(post, refusal, monkeypatch, caplog):
+def test_packages_are_loaded_before_the_first_request(settings, tmp_path, validator):
+    (tmp_path / "own.tgz").touch()
+    create_app(replace(settings, packages=(tmp_path / "own.tgz",)))
+    assert validator.loads == 1
+
+
+def test_the_service_does_not_start_with_a_package_that_does_not_load(settings, tmp_path, monkeypatch, caplog):
     def refuse(*_arguments: Any, **_options: Any) -> None:
         raise Usage([Issue("error", "invalid", "package-invalid", "own.tgz is no FHIR package")])
 
+    (tmp_path / "own.tgz").touch()
     monkeypatch.setattr("service.validate.validator.load_validator", refuse)
-    response = post("/validate", GOOD)
-    refusal(response, 500)
-    assert b"own.tgz" not in response.data
-    assert "own.tgz" in caplog.text
+    with pytest.raises(CasebridgeError):
+        create_app(replace(settings, packages=(tmp_path / "own.tgz",)))
+    assert "own.tgz is no FHIR package" in caplog.text
 
 
 def test_the_service_does_not_start_without_its_packages(settings, tmp_path, caplog):
