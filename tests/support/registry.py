@@ -111,10 +111,14 @@ def maven_jar(coordinates: str) -> Path:
     return _cached(coordinates, ".jar", fetch)
 
 
+# Read at once: each test runs without the settings that the user's environment has.
+_NAMED_US_CORE: Final = os.environ.get("CASEBRIDGE_US_CORE")
+
+
 def us_core() -> Path:
     """The published US Core 6.1.0, which no registry has: CASEBRIDGE_US_CORE names the file. Raises Missing."""
     beside = ROOT.parent / "shared" / "packages" / "hl7.fhir.us.core-6.1.0.tgz"
-    path = Path(os.environ.get("CASEBRIDGE_US_CORE", beside))
+    path = Path(_NAMED_US_CORE or beside)
     if not path.is_file():
         raise Missing("US Core 6.1.0 is in no registry; set CASEBRIDGE_US_CORE=/path/to/hl7.fhir.us.core-6.1.0.tgz")
     _check(US_CORE, path)
