@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from service.validate.place import Place
+from service.validate.place import Place, objects
 from service.validate.references import ABSOLUTE, RESTFUL, entries_of, resolve
 from service.validate.run import Run, scope_of
 
@@ -35,7 +35,7 @@ Entry = tuple[Place, dict[str, Any]]
 def bundle(run: Run, resource: dict[str, Any], at: Place) -> None:
     """All rules of Bundles on one."""
     type_ = resource.get("type")
-    entries = list(_entries(resource, at))
+    entries = list(objects(resource, "entry", at))
     _first(run, type_, entries, at)
     seen: set[tuple[str, object]] = set()
     for place, entry in entries:
@@ -49,13 +49,6 @@ def bundle(run: Run, resource: dict[str, Any], at: Place) -> None:
         _complete(run, *entries[0], IN_MESSAGE)
     if type_ == "searchset":
         _search(run, resource, entries, at)
-
-
-def _entries(resource: dict[str, Any], at: Place) -> Iterator[Entry]:
-    entries = resource.get("entry")
-    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict):
-            yield (at, "entry", index), entry
 
 
 def _first(run: Run, type_: object, entries: list[Entry], at: Place) -> None:
@@ -187,9 +180,7 @@ def _referred(at: Place, value: Any, paths: dict[str, Any]) -> Iterator[tuple[Pl
 
 def _search(run: Run, resource: dict[str, Any], entries: list[Entry], at: Place) -> None:
     """A search set says what was searched for, each link once; its results are resources with ids."""
-    links = (
-        [each for each in resource.get("link", []) if isinstance(each, dict)] if isinstance(resource.get("link"), list) else []
-    )
+    links = [each for _place, each in objects(resource, "link", at)]
     relations = [each.get("relation") for each in links]
     if "self" not in relations:
         run.add(at, "val-bundle-search", "A search set should have a self link.")

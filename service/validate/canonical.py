@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.validate.extensions import is_canonical
-from service.validate.place import Place
+from service.validate.place import Place, objects
 from service.validate.references import ABSOLUTE
 from service.validate.run import Run
 
@@ -35,7 +35,7 @@ def code_system(run: Run, resource: dict[str, Any], at: Place) -> None:
     for name, text in _contradictions(resource):
         run.add((at, name, None), "val-code-system", text, severity="error")
     seen: set[object] = set()
-    for place, each in _items(resource, "property", at):
+    for place, each in objects(resource, "property", at):
         for name in ("code", "uri"):
             told = each.get(name)
             if isinstance(told, str) and (name, told) in seen:
@@ -57,16 +57,16 @@ def _contradictions(resource: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _count(value: dict[str, Any]) -> int:
-    return sum(1 + _count(each) for _place, each in _items(value, "concept", None))
+    return sum(1 + _count(each) for _place, each in objects(value, "concept", None))
 
 
 def concept_map(run: Run, resource: dict[str, Any], at: Place) -> None:
     """The codes of a map are codes of the systems that its groups name, and of the value sets that it maps."""
     source, target = (resource.get(f"{side}Canonical") or resource.get(f"{side}Uri") for side in ("source", "target"))
-    for place, group in _items(resource, "group", at):
-        for here, element in _items(group, "element", place):
+    for place, group in objects(resource, "group", at):
+        for here, element in objects(group, "element", place):
             _mapped(run, group.get("source"), source, element, here)
-            for there, mapped in _items(element, "target", here):
+            for there, mapped in objects(element, "target", here):
                 _mapped(run, group.get("target"), target, mapped, there)
 
 
@@ -81,16 +81,8 @@ def _mapped(run: Run, system: object, value_set: object, mapped: dict[str, Any],
         run.add((at, "code", None), "val-code", f"{run.named(value_set, 'the value set')} has no such code.")
 
 
-def _items(value: dict[str, Any], name: str, at: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """The objects of a list, each in its place."""
-    items = value.get(name)
-    for index, each in enumerate(items if isinstance(items, list) else ()):
-        if isinstance(each, dict):
-            yield (at, name, index), each
-
-
 def _includes(resource: dict[str, Any], at: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
     compose = resource.get("compose")
     if isinstance(compose, dict):
         for name in ("include", "exclude"):
-            yield from _items(compose, name, (at, "compose", None))
+            yield from objects(compose, name, (at, "compose", None))

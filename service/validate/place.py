@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from service.fhir.definitions import load
@@ -20,6 +21,14 @@ def steps(place: Place) -> list[str | int]:
             out.append(index)
         out.append(name)
     return out[::-1]
+
+
+def objects(value: dict[str, Any], name: str, at: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The objects of the list `name` in a value at the place `at`, each with its own; what else stands there is left out."""
+    items = value.get(name)
+    for index, each in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(each, dict):
+            yield (at, name, index), each
 
 
 def to_expression(place: Place, root: Any) -> str:

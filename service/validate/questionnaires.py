@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from service.validate.place import Place
+from service.validate.place import Place, objects
 from service.validate.run import Run
 
 Item = tuple[Place, dict[str, Any]]
@@ -19,7 +19,7 @@ def questionnaire(run: Run, resource: dict[str, Any], at: Place) -> None:
     items = list(_items(resource, at))
     known = {link for _place, item in items if isinstance(link := item.get("linkId"), str)}
     for place, item in items:
-        for here, condition in _objects(item, "enableWhen", place):
+        for here, condition in objects(item, "enableWhen", place):
             asked = condition.get("question")
             if not isinstance(asked, str):
                 continue
@@ -32,13 +32,6 @@ def questionnaire(run: Run, resource: dict[str, Any], at: Place) -> None:
 
 def _items(value: dict[str, Any], at: Place) -> Iterator[Item]:
     """All items below a questionnaire or an item."""
-    for place, item in _objects(value, "item", at):
+    for place, item in objects(value, "item", at):
         yield place, item
         yield from _items(item, place)
-
-
-def _objects(value: dict[str, Any], name: str, at: Place) -> Iterator[Item]:
-    found = value.get(name)
-    for index, each in enumerate(found if isinstance(found, list) else ()):
-        if isinstance(each, dict):
-            yield (at, name, index), each

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service.fhir.definitions import load
 from service.fhir.json import Json
-from service.validate.place import Place
+from service.validate.place import Place, objects
 from service.validate.run import Rule, Run, Scope
 
 if TYPE_CHECKING:
@@ -226,11 +226,10 @@ def entries_of(bundle: Scope) -> dict[str, list[Scope]]:
 
 
 def _entries(bundle: Scope) -> Iterator[tuple[str, Scope]]:
-    entries = bundle.resource.get("entry")
-    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict) and isinstance(entry.get("fullUrl"), str):
-            place = ((bundle.at, "entry", index), "resource", None)
-            yield entry["fullUrl"], Scope(entry["resource"], place, bundle=bundle, full_url=entry["fullUrl"])
+    for place, entry in objects(bundle.resource, "entry", bundle.at):
+        full_url, resource = entry.get("fullUrl"), entry.get("resource")
+        if isinstance(full_url, str) and isinstance(resource, dict):
+            yield full_url, Scope(resource, (place, "resource", None), bundle=bundle, full_url=full_url)
 
 
 def _contained_in(bundle: Scope) -> Iterator[dict[str, Scope]]:
@@ -243,10 +242,8 @@ def contained_of(root: Scope) -> dict[str, Scope]:
     """id → the resource that a resource contains under it."""
     if "contained" not in root.caches:
         found: dict[str, Scope] = {}
-        items = root.resource.get("contained")
-        for index, each in enumerate(items if isinstance(items, list) else ()):
-            if isinstance(each, dict) and isinstance(each.get("id"), str):
-                place = (root.at, "contained", index)
+        for place, each in objects(root.resource, "contained", root.at):
+            if isinstance(each.get("id"), str):
                 found.setdefault(each["id"], Scope(each, place, container=root, bundle=root.bundle, full_url=root.full_url))
         root.caches["contained"] = found
     contained: dict[str, Scope] = root.caches["contained"]
