@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+# The URL of a type, an extension or a profile of R4 itself begins so; the URL of a type ends with its name.
+CORE = "http://hl7.org/fhir/StructureDefinition/"
 FILE = Path(__file__).parent / "r4" / "definitions.json"
 
 

@@ -6,8 +6,9 @@ Source: http://hl7.org/fhir/R4/profiling.html#resources
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
+from service.fhir.definitions import CORE
 from service.fhir.json import Json
 from service.fhir.structures import StructureDefinition
 from service.validate.fhirpath import Node, type_info
@@ -15,8 +16,6 @@ from service.validate.meet import check_item
 from service.validate.place import Place
 from service.validate.profiles import Item, ProfileElement
 from service.validate.run import Rule, Run, Scope
-
-CORE: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
 def claimed(run: Run, resource: dict[str, Any], at: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from service.fhir.definitions import UnknownElement, load
+from service.fhir.definitions import CORE, UnknownElement, load
 from service.fhir.structures import StructureDefinition
 from service.validate.fhirpath import Context, Node, PathError, PathSyntaxError, compile_path, type_info
 from service.validate.place import Place
@@ -20,12 +20,10 @@ from service.validate.run import Run, Scope
 LISTS: Final = ("extension", "modifierExtension")
 # What an extension has besides its value[x].
 BESIDE_VALUE: Final = frozenset({"id", "extension", "url"})
-# URLs here are HL7's to give: one that no package defines is a mistake, or comes with a package that was not loaded.
-HL7: Final = "http://hl7.org/fhir/StructureDefinition/"
-OF_DEFINITIONS: Final = (HL7 + "structuredefinition-", HL7 + "regex")
+OF_DEFINITIONS: Final = (CORE + "structuredefinition-", CORE + "regex")
 # R4 defines them for StructureDefinitions, and has them on its ValueSets, CodeSystems and operations as well.
 OF_RESOURCES: Final = tuple(
-    f"{HL7}structuredefinition-{name}" for name in ("fmm", "normative-version", "standards-status", "wg")
+    f"{CORE}structuredefinition-{name}" for name in ("fmm", "normative-version", "standards-status", "wg")
 )
 
 
@@ -60,7 +58,8 @@ def _unknown(run: Run, url: str, at: tuple[Place, str, int | None]) -> None:
     if at[1] == "modifierExtension":
         text = "The modifier extension is not known, so the resource cannot be understood."
         run.add((at, "url", None), "val-extension-unknown", text)
-    elif url.startswith(HL7):
+    elif url.startswith(CORE):
+        # These URLs are HL7's to give: one that no package defines is a mistake, or its package was not loaded.
         # A resource is not to be refused for an extension that is not known: extensibility.html#Extension
         text = f"No package at hand defines {run.named(url, 'the extension')}, which only HL7 can name so."
         run.add((at, "url", None), "val-extension-unknown", text, severity="warning")

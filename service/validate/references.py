@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from service.fhir.definitions import load
+from service.fhir.definitions import CORE, load
 from service.fhir.json import Json
 from service.validate.place import Place, objects
 from service.validate.run import Rule, Run, Scope
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from service.validate.rulebook import Rulebook
     from service.validate.rules import Element
 
-CORE: Final = "http://hl7.org/fhir/StructureDefinition/"
 ANY: Final = CORE + "Resource"
 # [type]/[id], with a version or without, after whatever base: http://hl7.org/fhir/R4/references.html#literal
 RESTFUL: Final = re.compile(r"(?:(.*)/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})(?:/_history/([A-Za-z0-9.-]{1,64}))?")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from service.fhir.definitions import UnknownElement, load
+from service.fhir.definitions import CORE, UnknownElement, load
 from service.fhir.structures import ElementDefinition, StructureDefinition
 from service.terminology.valuesets import CodeVerdict, Terminology, Unchecked
 from service.validate import conformance
@@ -19,7 +19,6 @@ from service.validate.run import Run, Scope
 from service.validate.shapes import Shape, compile_type
 from service.validate.snapshot import NoSnapshot, snapshot
 
-CORE: Final = "http://hl7.org/fhir/StructureDefinition/"
 MOST_KEPT: Final = 100_000
 # What is longer is not kept: it is no code that comes again, and would fill the memory.
 MOST_CHARACTERS: Final = 500

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from service.fhir.definitions import CORE
 from service.fhir.structures import (
     Constraint,
     Discriminator,
@@ -25,7 +26,6 @@ from service.fhir.structures import (
 
 Structures = Callable[[str], StructureDefinition | None]
 
-TYPES: Final = "http://hl7.org/fhir/StructureDefinition/"
 # Slicing that goes without saying: http://hl7.org/fhir/R4/profiling.html#slicing
 BY_URL: Final = Slicing((Discriminator("value", "url"),))
 BY_TYPE: Final = Slicing((Discriminator("type", "$this"),))
@@ -162,7 +162,7 @@ class _Differential:
         if not element.type:
             return None
         if len(element.type) > 1:
-            return self.maker.tree(f"{TYPES}Element", self.definition.url)
+            return self.maker.tree(f"{CORE}Element", self.definition.url)
         profile = self.profile(element.type)
         return self.maker.tree(profile.url if profile else _type_url(element.type[0].code), self.definition.url)
 
@@ -241,7 +241,7 @@ def _from_home(element: ElementDefinition, home: str) -> ElementDefinition:
 
 
 def _type_url(code: str) -> str:
-    return code if "/" in code else TYPES + code
+    return code if "/" in code else CORE + code
 
 
 # Children and slices ------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from service.fhir.definitions import CORE
 from service.fhir.structures import (
     FHIRPATH_SYSTEM,
     MAX_VALUE_SET,
@@ -23,7 +24,7 @@ from service.fhir.structures import (
     from_resource,
 )
 from service.validate import packages
-from service.validate.snapshot import BY_TYPE, BY_URL, MOST_STEPS, TYPES, NoSnapshot, Structures, snapshot
+from service.validate.snapshot import BY_TYPE, BY_URL, MOST_STEPS, NoSnapshot, Structures, snapshot
 from tests.support import registry
 from tests.support.registry import EXTENSIONS, GENOMICS, MCODE, R4_CORE, US_CORE
 
@@ -200,7 +201,7 @@ def profile(*elements: Json, of: str = "Observation", **more: Any) -> StructureD
         "kind": "resource",
         "type": of,
         "derivation": "constraint",
-        "baseDefinition": TYPES + of,
+        "baseDefinition": CORE + of,
         "differential": {"element": list(elements)},
     }
     return from_resource(resource | more)
@@ -211,7 +212,7 @@ def by_id(definition: StructureDefinition, structure: Structures = core) -> dict
 
 
 def test_without_a_word_of_its_own_a_definition_has_what_its_base_has() -> None:
-    patient = core(f"{TYPES}Patient")
+    patient = core(f"{CORE}Patient")
     assert patient is not None
     assert snapshot(patient, core) is patient.snapshot
     assert [each.id for each in snapshot(profile(of="Patient"), core)] == [each.id for each in patient.snapshot]
@@ -241,7 +242,7 @@ def test_a_content_reference_still_leads_home_from_another_resource() -> None:
     entry = {"path": "Bundle.entry.resource", "type": [{"code": "Observation"}]}
     elements = by_id(profile(entry, {"path": "Bundle.entry.resource.component.referenceRange.text", "min": 1}, of="Bundle"))
     assert elements["Bundle.entry.resource.component.referenceRange.text"].min == 1
-    assert elements["Bundle.entry.link"].content_reference == f"{TYPES}Bundle#Bundle.link"
+    assert elements["Bundle.entry.link"].content_reference == f"{CORE}Bundle#Bundle.link"
 
 
 def test_slices_follow_their_whole_and_start_from_the_base() -> None:
@@ -326,7 +327,7 @@ def test_a_choice_has_only_what_all_types_have() -> None:
 
 
 def test_an_extension_is_sliced_by_its_url_and_has_the_parts_of_its_definition() -> None:
-    url = f"{TYPES}patient-birthPlace"
+    url = f"{CORE}patient-birthPlace"
     born = {"path": "Patient.extension", "sliceName": "born", "type": [{"code": "Extension", "profile": [url]}]}
     elements = by_id(profile(born, {"path": "Patient.extension.valueAddress.country", "min": 1}, of="Patient"))
     assert elements["Patient.extension"].slicing == BY_URL
@@ -342,7 +343,7 @@ def test_what_the_differential_says_goes_before_the_base() -> None:
         profile(
             {"path": "Observation", "constraint": [rule, extra]},
             {"path": "Observation.status", "fixedCode": "final", "binding": {"strength": "required"}},
-            {"path": "Observation.subject", "type": [{"code": "Reference", "targetProfile": [f"{TYPES}Patient"]}]},
+            {"path": "Observation.subject", "type": [{"code": "Reference", "targetProfile": [f"{CORE}Patient"]}]},
         )
     )
     rules = elements["Observation"].constraint
@@ -352,7 +353,7 @@ def test_what_the_differential_says_goes_before_the_base() -> None:
     assert (status.fixed, status.min, status.max, status.is_modifier) == ("final", 1, "1", True)
     assert status.binding is not None
     assert status.binding.value_set.startswith("http://hl7.org/fhir/ValueSet/observation-status")
-    assert elements["Observation.subject"].type[0].target_profile == (f"{TYPES}Patient",)
+    assert elements["Observation.subject"].type[0].target_profile == (f"{CORE}Patient",)
 
 
 def test_what_a_base_profile_says_is_kept() -> None:
@@ -394,7 +395,7 @@ def test_a_type_adds_elements() -> None:
         of="http://example.org/Case",
         kind="logical",
         derivation="specialization",
-        baseDefinition=f"{TYPES}Element",
+        baseDefinition=f"{CORE}Element",
     )
     elements = by_id(logical)
     assert list(elements)[:4] == ["Case", "Case.id", "Case.extension", "Case.step"]

@@ -12,8 +12,6 @@ from service.validate.fhirpath.model import NOTHING, Items, Node, plain
 from service.validate.fhirpath.temporal import FPDate, FPDateTime, FPTime
 from service.validate.fhirpath.values import single, text
 
-_CORE: Final = "http://hl7.org/fhir/StructureDefinition/"
-
 
 def _extension(items: Items, url: Items) -> Items:
     wanted = text(url)
@@ -82,7 +80,7 @@ def _conforms_to(items: Items, env: Env, profile: Items) -> bool | None:
 
 
 def _is_of_core_type(node: Node, url: str) -> bool | None:
-    name = url.removeprefix(_CORE)
+    name = url.removeprefix(definitions.CORE)
     return name in node.type.names if url != name and name in definitions.load().types else None
 
 
