@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass
 class Scope:
-    """The resource that is being looked at; `container` is the scope of the resource that contains it, `entry` the fullUrl
+    """The resource that is being looked at; `container` is the scope of the resource that contains it, `full_url` that
     of its Bundle entry and `bundle` the scope of that Bundle."""
 
     resource: dict[str, Any]
