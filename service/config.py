@@ -23,10 +23,34 @@ def _shipped_mappings() -> Path:
 
 
 @dataclass(frozen=True)
+class Access:
+    """How a FHIR server is entered. All of it is bound to the origin of `server`, and goes to no other.
+
+    At most one of `basic` (user, password), `bearer` and `smart_client` is set. `header`: one more header, as API keys need.
+    `smart_key`: the private key of SMART Backend Services, a file with a JWK or PEM. `ca_file`, `client_cert`, `client_key`:
+    PEM files for TLS.
+    """
+
+    server: str = ""
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+    bearer: str | None = field(default=None, repr=False)
+    header: tuple[str, str] | None = field(default=None, repr=False)
+    smart_client: str | None = None
+    smart_key: Path | None = None
+    smart_key_id: str | None = None
+    smart_scope: str = "system/*.*"
+    smart_token_url: str | None = None
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the sets that are
     known by name (CASEBRIDGE_MAPPINGS), `shelf` that of the shipped ones; `max_bytes`: the longest body the service takes;
-    `packages`: FHIR packages to validate with, besides R4 (CASEBRIDGE_PACKAGES)."""
+    `packages`: FHIR packages to validate with, besides R4 (CASEBRIDGE_PACKAGES). `database`: another place for the outbox than
+    a SQLite file in `home` (CASEBRIDGE_DATABASE_URL); `access`: CASEBRIDGE_SERVER and how it is entered."""
 
     home: Path
     key: bytes | None
@@ -34,11 +58,14 @@ class Settings:
     max_bytes: int = 5_000_000
     shelf: Path = field(default_factory=_shipped_mappings)
     packages: tuple[Path, ...] = ()
+    database: str | None = field(default=None, repr=False)
+    access: Access = field(default_factory=Access)
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES and
-    CASEBRIDGE_PACKAGES, which separates its paths as PATH does."""
+    """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES,
+    CASEBRIDGE_PACKAGES, which separates its paths as PATH does, CASEBRIDGE_DATABASE_URL, and CASEBRIDGE_SERVER with the
+    variables that begin so (`_access`). Raises Usage for what makes no sense."""
     home = environment.get("CASEBRIDGE_HOME")
     key = environment.get("CASEBRIDGE_KEY")
     own = environment.get("CASEBRIDGE_MAPPINGS")
@@ -48,7 +75,45 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         mappings=Path(own) if own else _shipped_mappings(),
         max_bytes=_whole_number(environment, "CASEBRIDGE_MAX_BYTES", Settings.max_bytes),
         packages=tuple(Path(path) for path in environment.get("CASEBRIDGE_PACKAGES", "").split(os.pathsep) if path),
+        database=environment.get("CASEBRIDGE_DATABASE_URL") or None,
+        access=_access(environment),
     )
+
+
+def _access(environment: Mapping[str, str]) -> Access:
+    def text(name: str) -> str | None:
+        return environment.get(f"CASEBRIDGE_SERVER{name}") or None
+
+    def path(name: str) -> Path | None:
+        given = text(name)
+        return Path(given) if given else None
+
+    user, bearer, client, header = text("_USER"), text("_TOKEN"), text("_SMART_CLIENT_ID"), text("_HEADER")
+    if sum(one is not None for one in (user, bearer, client)) > 1:
+        raise _bad_access("more than one way to enter the server is set", "keep one of _USER, _TOKEN and _SMART_CLIENT_ID")
+    if client and not path("_SMART_KEY"):
+        raise _bad_access("_SMART_CLIENT_ID needs a private key", "set CASEBRIDGE_SERVER_SMART_KEY to its file")
+    name, colon, value = (header or "").partition(":")
+    if header and not (colon and name.strip() and value.strip()):
+        raise _bad_access("CASEBRIDGE_SERVER_HEADER is no header", "write it as Name: value")
+    return Access(
+        server=text("") or "",
+        basic=(user, text("_PASSWORD") or "") if user else None,
+        bearer=bearer,
+        header=(name.strip(), value.strip()) if header else None,
+        smart_client=client,
+        smart_key=path("_SMART_KEY"),
+        smart_key_id=text("_SMART_KEY_ID"),
+        smart_scope=text("_SMART_SCOPE") or Access.smart_scope,
+        smart_token_url=text("_SMART_TOKEN_URL"),
+        ca_file=path("_CA_FILE"),
+        client_cert=path("_CLIENT_CERT"),
+        client_key=path("_CLIENT_KEY"),
+    )
+
+
+def _bad_access(text: str, fix: str) -> Usage:
+    return Usage([Issue("error", "value", "config-server", text, fix=fix)])
 
 
 def _whole_number(environment: Mapping[str, str], name: str, default: int) -> int:
