@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
-from urllib.parse import quote
+
+from service.fhir.search import condition
 
 BundleType = Literal["collection", "transaction"]
 BUNDLE_TYPES: tuple[BundleType, ...] = get_args(BundleType)
@@ -26,8 +26,8 @@ def build_bundle(resources: Iterable[tuple[str, dict[str, Any]]], bundle_type: B
 
 def _create(resource: dict[str, Any]) -> dict[str, str]:
     identity = resource["identifier"][0]
-    # Escaped as FHIR has it, for a server takes "," for OR, and then as a query string; the "|" before the value is FHIR's own.
-    # http://hl7.org/fhir/R4/search.html#escaping
-    system = re.sub(r"[\\,$|]", r"\\\g<0>", identity["system"])
-    condition = f"identifier={quote(system, safe=':/')}|{identity['value']}"
-    return {"method": "POST", "url": resource["resourceType"], "ifNoneExist": condition}
+    return {
+        "method": "POST",
+        "url": resource["resourceType"],
+        "ifNoneExist": condition("identifier", identity["system"], identity["value"]),
+    }

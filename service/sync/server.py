@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from service.fhir.search import token
+
+__all__ = ["Criteria", "FhirServer", "Resource", "token"]
+
 Resource = dict[str, Any]
 # Search parameters in order, as name and value; a value is escaped as FHIR has it (`token`), not yet percent-encoded.
 Criteria = Sequence[tuple[str, str]]
@@ -50,17 +54,3 @@ class FhirServer(Protocol):
     def page(self, url: str) -> Resource:
         """A further page, by the URL of a link `next`; ServerRefused (status 0) for a URL that is not the server's own."""
         ...
-
-
-def token(system: str, value: str) -> str:
-    """A search value `system|value`, escaped so that no character of either is taken for a separator.
-
-    http://hl7.org/fhir/R4/search.html#escaping
-    """
-    return f"{_escaped(system)}|{_escaped(value)}"
-
-
-def _escaped(text: str) -> str:
-    for mark in "\\,$|":
-        text = text.replace(mark, "\\" + mark)
-    return text
