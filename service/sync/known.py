@@ -1,0 +1,109 @@
+"""What is known of a case on a server: by the ledger, by reading it back, and by counting where nothing should have changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import quote, urlencode
+
+from service.errors import ServerRefused
+from service.fhir.search import token
+from service.sync.canonical import DEPLOYMENT, digest_of
+from service.sync.compartment import find, find_patient, held, known_of, read_compartment
+from service.sync.outbox import Entry
+from service.sync.plan import Known, Wanted
+from service.sync.retire import is_retired
+from service.sync.server import FhirServer, Resource
+
+# Identities of one search: POST _search takes some 200 kB, and one is 90 bytes.
+_AT_ONCE = 100
+
+
+def of_ledger(rows: Mapping[str, Entry]) -> dict[str, Known]:
+    return {
+        identity: Known(
+            row.resource_type,
+            row.resource_id,
+            row.version,
+            row.updated,
+            wanted=row.digest,
+            stored=row.stored,
+            retired=row.retired,
+        )
+        for identity, row in rows.items()
+    }
+
+
+def to_ledger(known: Mapping[str, Known]) -> list[Entry]:
+    """The rows for what is confirmed: what we wrote and what was there just as we want it. Not what others wrote."""
+    return [
+        Entry(identity, one.resource_type, one.resource_id, one.version, one.updated, one.wanted, one.stored, one.retired)
+        for identity, one in known.items()
+        if one.wanted is not None and one.stored is not None and not one.gone
+    ]
+
+
+def read(server: FhirServer, wanted: Wanted, known: Mapping[str, Known], *, whole: bool) -> dict[str, Known]:
+    """What the server holds of the case now, beside what was known. Raises ServerRefused where an identity is there twice."""
+    patient = find_patient(server, wanted.system, wanted.case)
+    if patient is None:
+        return _confirmed(known_of([], dict(known)), wanted)
+    types = {str(one["resourceType"]) for one in wanted.resources.values()} | {one.resource_type for one in known.values()}
+    found = read_compartment(server, patient, wanted.system, sorted(types), whole=whole)
+    return _confirmed(known_of(found, dict(known)), wanted)
+
+
+def look_for(server: FhirServer, wanted: Wanted, identities: Sequence[str], known: Mapping[str, Known]) -> dict[str, Known]:
+    """The same for some resources only, found by their identities."""
+    by_type: dict[str, list[str]] = {}
+    for identity in identities:
+        by_type.setdefault(str(wanted.resources[identity]["resourceType"]), []).append(identity)
+    raw: list[Resource] = []
+    for resource_type, some in by_type.items():
+        for start in range(0, len(some), _AT_ONCE):
+            tokens = ",".join(token(wanted.system, identity) for identity in some[start : start + _AT_ONCE])
+            raw += find(server, resource_type, [("identifier", tokens)])
+    names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items() if not one.gone}
+    found = known_of(held(raw, wanted.system, server.base, names), {})
+    return _confirmed({identity: one for identity, one in found.items() if identity in identities}, wanted)
+
+
+def _confirmed(known: dict[str, Known], wanted: Wanted) -> dict[str, Known]:
+    """What is there just as we want it, or as we take it back, is as good as written by us: whoever's answer was lost."""
+    return {identity: _confirm(one, wanted.resources.get(identity)) for identity, one in known.items()}
+
+
+def _confirm(known: Known, resource: Resource | None) -> Known:
+    if known.current is None:
+        return known
+    digest = digest_of(known.current)
+    is_taken_back = resource is None and is_retired(known.current)
+    if is_taken_back or (resource is not None and digest_of(resource) == digest):
+        return replace(known, wanted=digest, stored=digest, retired=is_taken_back)
+    return known
+
+
+def is_as_left(server: FhirServer, wanted: Wanted, known: Mapping[str, Known]) -> bool:
+    """Whether the server still holds what we left there, by one batch of counts: of each type as many of ours as we know, none
+    of them changed since. False also where the server cannot count: then the caller reads."""
+    patient = known.get(wanted.case)
+    rows = [one for one in known.values() if not one.gone]
+    if patient is None or not all(one.updated for one in rows):
+        return False
+    expected = Counter(one.resource_type for one in rows)
+    latest = max(one.updated for one in rows)
+    asked = [_count(name, patient.resource_id, wanted.deployment, latest) for name in expected]
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": url}} for url in asked]}
+    try:
+        entries = server.submit(batch).get("entry", [])
+    except ServerRefused:
+        return False
+    totals = [entry.get("resource", {}).get("total") if isinstance(entry, dict) else None for entry in entries]
+    return totals == list(expected.values())
+
+
+def _count(resource_type: str, patient: str, deployment: str, latest: str) -> str:
+    whose = ("_id", patient) if resource_type == "Patient" else ("patient", f"Patient/{patient}")
+    criteria = [whose, ("_tag", token(DEPLOYMENT, deployment)), ("_lastUpdated", f"le{latest}"), ("_summary", "count")]
+    return f"{resource_type}?{urlencode(criteria, quote_via=quote)}"

@@ -1,0 +1,292 @@
+"""One job of the outbox to its end: what is wanted against what is there, written, read back and confirmed.
+
+The loop is: decide what has to be done; if nothing has, confirm; else write it and decide again. So a lost answer, a race and
+a foreign edit are all met in the same way: by looking at what is there now. No step relies on an answer having arrived, for
+a create names its identity as condition and an update the version that it replaces.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from service.errors import CasebridgeError, ServerRefused, ServerUnavailable
+from service.issues import Issue, has_errors, to_operation_outcome
+from service.sync import payload
+from service.sync.abilities import Abilities, usable
+from service.sync.canonical import references_in
+from service.sync.chunks import MOST_ENTRIES, Inseparable, chunks
+from service.sync.known import is_as_left, look_for, of_ledger, read, to_ledger
+from service.sync.outbox import Job, LeaseLost, Outbox, State, Worker
+from service.sync.plan import ACTIONS, Known, Step, Wanted, changes_of, decide
+from service.sync.server import FhirServer, Resource
+from service.sync.waiting import backoff
+from service.sync.write import judge, transaction
+
+# How often a race is run again before the job is put off.
+ROUNDS: Final = 6
+# Under which name the outbox remembers how many entries a server takes.
+LIMIT: Final = "most-entries"
+# Refusals that concern who we are or where we ask, and so every case alike.
+_OF_THE_SERVER: Final = (0, 401, 403, 404, 405)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """`attempts`: how often a job is tried whose outcome stayed unknown; `longest`: the longest wait, in seconds, whatever a
+    server asks for; `entries`: the most entries of one transaction."""
+
+    attempts: int = 8
+    longest: float = 3600.0
+    entries: int = MOST_ENTRIES
+
+
+@dataclass
+class _Run:
+    """What one attempt at a job has come to so far."""
+
+    job: Job
+    wanted: Wanted
+    known: dict[str, Known]
+    seen: bool
+    done: dict[str, Step] = field(default_factory=dict)
+    issues: list[Issue] = field(default_factory=list)
+
+
+class Pusher:
+    """Sends the jobs of an outbox to one server. Not shared by threads: each has its own, over the same outbox and server."""
+
+    def __init__(
+        self,
+        server: FhirServer,
+        outbox: Outbox,
+        worker: Worker,
+        *,
+        patience: Patience = Patience(),
+        pause: Callable[[float], object] = time.sleep,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._server, self._outbox, self._worker = server, outbox, worker
+        self._patience, self._pause, self._now = patience, pause, now
+        self._failures = 0
+
+    def run(self, job: Job) -> Job:
+        """Tries a claimed job once: it is settled or put off when this returns.
+
+        Raises ServerRefused, after putting it off, where the server would refuse every job.
+        """
+        assert job.payload is not None, "a job that was purged is not claimed"
+        run = _Run(job, payload.load(job.payload), of_ledger(self._outbox.ledger(job.target, job.case)), seen=False)
+        try:
+            able = usable(self._server, self._outbox, _types(run.wanted), now=self._now())
+            job = self._push(run, whole=able.everything)
+        except LeaseLost:
+            return self._outbox.job(job.id)
+        except ServerUnavailable as error:
+            return self._put_off(run, error)
+        except ServerRefused as error:
+            if error.status in _OF_THE_SERVER:
+                self._park(run, self._backoff(job.attempts), error, free=True)
+                raise
+            return self._settle(run, State.DEAD, error)
+        self._failures = 0
+        return job
+
+    # --- the loop -------------------------------------------------------------------------------------------------------
+
+    def _push(self, run: _Run, *, whole: bool) -> Job:
+        if run.job.resumed or run.job.plan:
+            self._read(run, whole=whole)
+        for round_ in range(ROUNDS):
+            steps = decide(run.wanted, run.known, overwrite=run.job.overwrite)
+            if stopped := _stop(run.job, steps):
+                return self._settle(run, State.CONFLICT, stopped, steps)
+            todo = list(changes_of(steps))
+            if not todo and (run.seen or is_as_left(self._server, run.wanted, run.known)):
+                return self._settle(run, State.CONFIRMED, None, steps)
+            if not todo or any(step.action == "retire" and run.known[step.identity].current is None for step in todo):
+                self._read(run, whole=whole)
+                continue
+            try:
+                self._write(run, todo)
+            except ServerRefused as error:
+                if error.status not in (409, 412):
+                    raise
+                # Someone was faster. What is there now decides what is left to do; jitter, so that two do not meet again.
+                self._pause(backoff(round_, base=0.05, cap=2.0, random=random.random))
+                self._read(run, whole=whole)
+        text, fix = "others kept changing this case on the server at the same time", "it will be tried again by itself"
+        raise ServerUnavailable([Issue("error", "conflict", "sync-race", text, fix=fix)], sent=True)
+
+    def _read(self, run: _Run, *, whole: bool) -> None:
+        ledger = of_ledger(self._outbox.ledger(run.job.target, run.job.case))
+        run.known, run.seen = read(self._server, run.wanted, ledger, whole=whole), True
+
+    def _write(self, run: _Run, steps: Sequence[Step]) -> None:
+        """All steps, in as many transactions as the server's limit makes necessary."""
+        by_name = {step.identity: step for step in steps}
+        references = {name: references_in(run.wanted.resources.get(name, {})) for name in by_name}
+        most = self._most_entries(run)
+        while by_name:
+            try:
+                parts = chunks(list(by_name), references, most - 1)
+                for part in parts:
+                    self._send(run, [by_name[name] for name in part])
+                    for name in part:
+                        del by_name[name]
+            except Inseparable as error:
+                raise _too_large(error.size, most) from None
+            except ServerRefused as refusal:
+                most = self._learn_limit(run, refusal, min(most, len(by_name) + 1))
+
+    def _send(self, run: _Run, steps: Sequence[Step]) -> None:
+        job = run.job
+        if not self._outbox.extend(job, self._worker, self._now()):
+            raise LeaseLost
+        reply = self._server.submit(transaction(run.wanted, steps, run.known, job.created, self._server.base))
+        written = judge(reply, run.wanted, steps, run.known, self._server.base)
+        run.known |= written.known
+        if written.silent:
+            run.known |= look_for(self._server, run.wanted, written.silent, run.known)
+        for step in steps:
+            if step.action != "create" or step.identity in written.created:
+                run.done[step.identity] = step
+        run.issues += written.issues
+        run.seen = True
+        deleted = [step.identity for step in steps if step.action == "retire" and run.known[step.identity].gone]
+        self._outbox.record(job, self._worker, to_ledger(run.known), deleted)
+        if any(issue.rule == "sync-entry" for issue in written.issues):
+            raise ServerRefused(written.issues, status=422)
+
+    def _most_entries(self, run: _Run) -> int:
+        remembered = self._outbox.recall(run.job.target, LIMIT)
+        return min(int(remembered), self._patience.entries) if remembered else self._patience.entries
+
+    def _learn_limit(self, run: _Run, refusal: ServerRefused, sent: int) -> int:
+        """How many entries to send after this refusal. Raises it where it is about something else, or where one is too many."""
+        said = re.search(r"limit of (\d{1,6})\b", _diagnostics(refusal.outcome))
+        if refusal.status != 413 and said is None:
+            raise refusal
+        named = int(said[1]) if said else sent
+        most = named if named < sent else sent // 2
+        if most < 2:
+            raise _too_large(1, sent)
+        self._outbox.remember(run.job.target, LIMIT, str(most))
+        return most
+
+    # --- the end of an attempt --------------------------------------------------------------------------------------------
+
+    def _settle(self, run: _Run, state: State, error: CasebridgeError | None, steps: Sequence[Step] = ()) -> Job:
+        report = _report(run, steps, error)
+        reason = error.issues[0].rule if error else None
+        # A conflict keeps the rows of what someone else has deleted: until then it is one.
+        gone = [identity for identity, one in run.known.items() if one.gone] if state is State.CONFIRMED else ()
+        rows = to_ledger(run.known)
+        settle = self._outbox.settle
+        return settle(run.job, self._worker, state, reason=reason, report=report, entries=rows, gone=gone, now=self._now())
+
+    def _put_off(self, run: _Run, error: ServerUnavailable) -> Job:
+        """Later again: by the server's own word, by backoff, or never where it failed too often."""
+        self._failures += 1
+        if error.retry_after is not None or not error.sent:
+            # The server, and not this case, has to wait: nobody asks it until then, and no attempt is counted.
+            asked = error.retry_after if error.retry_after is not None else self._backoff(self._failures)
+            until = self._now() + min(asked, self._patience.longest)
+            self._outbox.hold(run.job.target, until, error.issues[0].rule)
+            return self._park(run, until - self._now(), error, free=True)
+        if run.job.attempts >= self._patience.attempts:
+            return self._settle(run, State.DEAD, error)
+        return self._park(run, self._backoff(run.job.attempts), error, free=False)
+
+    def _park(self, run: _Run, seconds: float, error: ServerUnavailable | ServerRefused, *, free: bool) -> Job:
+        return self._outbox.park(
+            run.job,
+            self._worker,
+            next_try=self._now() + seconds,
+            unknown=isinstance(error, ServerUnavailable) and error.sent,
+            reason=error.issues[0].rule,
+            report=_report(run, (), error),
+            free=free,
+            now=self._now(),
+        )
+
+    def _backoff(self, attempt: int) -> float:
+        return backoff(attempt, base=1.0, cap=300.0, random=random.random)
+
+
+def reading(server: FhirServer, outbox: Outbox) -> Abilities:
+    """What a server can do, for one who only reads."""
+    return usable(server, outbox, (), now=time.time())
+
+
+def preview(server: FhirServer, outbox: Outbox, wanted: Wanted, *, overwrite: bool = False) -> list[Step]:
+    """What a push of this case would do now, by what the server holds; nothing is written."""
+    able = usable(server, outbox, _types(wanted), now=time.time())
+    known = read(server, wanted, of_ledger(outbox.ledger(server.base, wanted.case)), whole=able.everything)
+    return decide(wanted, known, overwrite=overwrite)
+
+
+def _types(wanted: Wanted) -> list[str]:
+    return sorted({str(one["resourceType"]) for one in wanted.resources.values()} | {"Provenance"})
+
+
+def _stop(job: Job, steps: Sequence[Step]) -> ServerRefused | None:
+    """Why nothing of this may be written: someone else's work would be lost, or it is not what was approved."""
+    if any(step.action == "conflict" for step in steps):
+        text = "someone else has changed resources that this case changes too; nothing was written"
+        fix = "look at what they changed (casebridge plan), then push with --overwrite, or take their change into the case"
+        return ServerRefused([Issue("error", "conflict", "sync-conflict", text, fix=fix)], status=409)
+    if job.plan is not None and not {step.key for step in changes_of(steps)} <= set(job.plan.split("\n")):
+        text, fix = "the plan is stale: the case or the server has changed since it was made", "plan again"
+        return ServerRefused([Issue("error", "conflict", "sync-plan-stale", text, fix=fix)], status=409)
+    return None
+
+
+def _too_large(size: int, most: int) -> ServerRefused:
+    text = f"{size} resources can only be sent together, and the server takes {most} entries, our Provenance among them"
+    return ServerRefused([Issue("error", "too-costly", "sync-bundle-limit", text, fix="have the limit raised")], status=422)
+
+
+def _diagnostics(outcome: Resource | None) -> str:
+    issues = (outcome or {}).get("issue")
+    return (
+        " ".join(str(one.get("diagnostics", "")) for one in issues if isinstance(one, dict)) if isinstance(issues, list) else ""
+    )
+
+
+def _report(run: _Run, steps: Sequence[Step], error: CasebridgeError | None) -> dict[str, Any]:
+    """What is kept with the job: counts, each resource that was not left alone, issues, and the server's own words."""
+    final = {step.identity: step for step in steps} | run.done
+    counts = {action: sum(step.action == action for step in final.values()) for action in ACTIONS}
+    issues = [*(error.issues if error else ()), *run.issues]
+    issues += [_note(step) for step in steps if step.action == "unchanged" and step.reason]
+    report: dict[str, Any] = {
+        "counts": {action: count for action, count in counts.items() if count},
+        "entries": [_entry(step, run.known.get(step.identity)) for step in final.values() if step.action != "unchanged"],
+        "outcome": to_operation_outcome(issues),
+        "ok": error is None and not has_errors(issues),
+    }
+    if isinstance(error, ServerRefused) and error.outcome:
+        report["server"] = error.outcome
+    return report
+
+
+def _note(step: Step) -> Issue:
+    fix = "push with --overwrite to bring it back to what the case says"
+    place = f"{step.resource_type}/{step.resource_id}"
+    return Issue("warning", "conflict", "sync-foreign-edit", step.reason, fix=fix, expression=place)
+
+
+def _entry(step: Step, known: Known | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"action": step.action, "identity": step.identity, "type": step.resource_type}
+    if known and known.resource_id:
+        entry |= {"id": known.resource_id, "version": known.version}
+    if step.reason:
+        entry["reason"] = step.reason
+    if step.action == "conflict":
+        entry["differs"] = [f"{one.kind} {one.place}" for one in step.changes]
+    return entry
