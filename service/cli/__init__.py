@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from service import __version__
-from service.cli import convert, mappings, serve, validate
+from service.cli import convert, mappings, pull, push, serve, sync, validate
 from service.cli.inputs import shown
-from service.cli.output import EXIT_CODES, FINDINGS, INTERNAL, UNREADABLE, USAGE, Report
-from service.errors import CasebridgeError, MappingInvalid, Usage
+from service.cli.output import EXIT_CODES, FINDINGS, INTERNAL, SERVER, UNREADABLE, USAGE, Report
+from service.errors import CasebridgeError, MappingInvalid, OutboxFull, ServerRefused, ServerUnavailable, Usage
 
 
 class Commands(click.Group):
@@ -26,6 +26,8 @@ class Commands(click.Group):
             fail(error, FINDINGS)
         except Usage as error:
             fail(error, USAGE)
+        except (ServerUnavailable, ServerRefused, OutboxFull) as error:
+            fail(error, SERVER)
         except CasebridgeError as error:
             fail(error, UNREADABLE)
         except BrokenPipeError:
@@ -58,5 +60,6 @@ def main() -> None:
     """Clinical case records to FHIR R4 and back, by declaration."""
 
 
-for _command in (convert.convert, convert.to_case, validate.validate, mappings.mappings, serve.serve):
+_TRANSFER = (push.plan, push.push, pull.pull, sync.sync)
+for _command in (convert.convert, convert.to_case, validate.validate, mappings.mappings, *_TRANSFER, serve.serve):
     main.add_command(_command)

@@ -15,8 +15,8 @@ from service.cli.inputs import Inputs, not_empty, read_input, shown
 from service.errors import UnreadableInput
 from service.issues import Issue, has_errors, to_operation_outcome
 
-OK, FINDINGS, USAGE, UNREADABLE, INTERNAL = 0, 1, 2, 3, 5
-EXIT_CODES = "Exit codes: 0 ok, 1 findings, 2 usage, 3 unreadable input, 5 internal error."
+OK, FINDINGS, USAGE, UNREADABLE, SERVER, INTERNAL = 0, 1, 2, 3, 4, 5
+EXIT_CODES = "Exit codes: 0 ok, 1 findings, 2 usage, 3 unreadable input, 4 server, 5 internal error."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Issues as an OperationOutcome on standard error.")
 output_option = click.option(

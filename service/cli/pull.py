@@ -1,0 +1,170 @@
+"""`casebridge pull`: cases back from a FHIR server, and how they differ from the local ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli.inputs import input_files, not_empty, read_input
+from service.cli.mapping_sets import load, mapping_option
+from service.cli.output import EXIT_CODES, FINDINGS, Report, json_option, replace
+from service.cli.servers import connect, outbox, server_option, show_option
+from service.config import read_settings
+from service.issues import Issue, Origin
+
+if TYPE_CHECKING:
+    from service.sync.outbox import Outbox
+    from service.sync.pull import Mark
+    from service.sync.server import FhirServer, Resource
+    from service.transfer import Transfer
+
+
+@click.command(epilog="Example: casebridge pull --server http://localhost:8080/fhir -o pulled/   " + EXIT_CODES)
+@server_option
+@mapping_option
+@click.option("--case", "cases", multiple=True, metavar="ID", help="The case with this id; may be repeated.")
+@click.option("--identifier", metavar="SYSTEM|VALUE", help="The patients with this identifier, whoever wrote them.")
+@click.option("--since-last", is_flag=True, help="Only the cases in which something has changed since the last such pull.")
+@click.option("-o", "--output", callback=not_empty, metavar="DIR", help="A file for each case, named by its identity.")
+@click.option("--compare", multiple=True, metavar="CASE", help="Say how the server differs from these files or folders.")
+@click.option("--bundle", "as_bundle", is_flag=True, help="Write the Bundle and not the case.")
+@json_option
+@show_option
+def pull(
+    url: str,
+    mapping: str,
+    cases: tuple[str, ...],
+    identifier: str | None,
+    since_last: bool,
+    output: str | None,
+    compare: tuple[str, ...],
+    as_bundle: bool,
+    as_json: bool,
+    show_values: bool,
+) -> None:
+    """Pull cases from a FHIR server: one, or all that this deployment wrote. What the form cannot hold is reported."""
+    from service.sync.pull import pull as pull_one
+    from service.sync.push import reading
+    from service.transfer import Transfer
+
+    if (bool(cases) + bool(identifier) + since_last) > 1:
+        raise click.UsageError("--case, --identifier and --since-last exclude one another")
+    settings, report = read_settings(), Report(as_json)
+    transfer = Transfer(load(settings, mapping))
+    local = _local(transfer, compare)
+    folder = Path(output) if output else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with connect(settings, url) as server, outbox(settings) as box:
+        able = reading(server, box)
+        patients, mark = _patients(server, box, transfer, cases, identifier, report, since_last=since_last)
+        for patient in patients:
+            pulled = pull_one(server, patient, transfer.system, transfer.types, whole=able.everything)
+            name = pulled.case or f"patient-{pulled.patient}"
+            restored = transfer.restored(pulled)
+            report.add(issue.at(source=Origin(name)) for issue in restored.issues)
+            if pulled.case in local:
+                _compare(*local.pop(pulled.case), restored.record, report, show_values=show_values)
+            result = pulled.bundle() if as_bundle else restored.record
+            if result is not None and (folder or not compare):
+                _write(result, folder, name)
+                count += 1
+        if mark is not None:
+            _remember(box, server.base, transfer.deployment, mark)
+    for file, _text in local.values():
+        issue = Issue("error", "not-found", "sync-not-there", "the server does not hold this case", fix="push it")
+        report.add([issue.at(source=Origin(file))])
+    report.finish(f"{count} cases written" if folder else "")
+
+
+def _patients(
+    server: FhirServer,
+    box: Outbox,
+    transfer: Transfer,
+    cases: tuple[str, ...],
+    identifier: str | None,
+    report: Report,
+    *,
+    since_last: bool,
+) -> tuple[Iterator[Resource], Mark | None]:
+    """The Patients to pull; and the mark to set once they are safe, where the pull is an incremental one."""
+    from service.sync import pull as pulls
+
+    if cases:
+        return _of_cases(server, transfer, cases, report), None
+    if identifier:
+        system, bar, value = identifier.rpartition("|")
+        if not bar:
+            raise click.UsageError("--identifier is SYSTEM|VALUE")
+        return pulls.by_identifier(server, system, value), None
+    if since_last:
+        found, mark = pulls.changed(server, transfer.deployment, transfer.types, _mark(box, server.base, transfer.deployment))
+        return iter(found), mark
+    return pulls.of_deployment(server, transfer.deployment), None
+
+
+def _of_cases(server: FhirServer, transfer: Transfer, cases: tuple[str, ...], report: Report) -> Iterator[Resource]:
+    from service.sync.pull import by_case
+
+    for position, case in enumerate(cases, start=1):
+        found = list(by_case(server, transfer.system, transfer.identity(case)))
+        if not found:
+            text = f"the server holds no case of the {position}. --case under this deployment's key"
+            report.add([Issue("error", "not-found", "sync-not-there", text, fix="check its id and CASEBRIDGE_KEY, or push it")])
+        yield from found
+
+
+def _local(transfer: Transfer, compare: tuple[str, ...]) -> dict[str | None, tuple[str, bytes]]:
+    """Identity → name and text of each case to compare with."""
+    from service.fhir import json
+
+    found: dict[str | None, tuple[str, bytes]] = {}
+    for name, path in input_files(compare):
+        text = read_input(path)
+        record = json.loads(text, file=name)
+        case = record.get(transfer.engine.mapping.case_field) if isinstance(record, dict) else None
+        if isinstance(case, str):
+            found[transfer.identity(case)] = (name, text)
+    return found
+
+
+def _compare(file: str, text: bytes, pulled: dict[str, Any] | None, report: Report, *, show_values: bool) -> None:
+    from service.transfer import compared, difference_issue
+
+    found = list(compared(text, pulled or {}, file))
+    for one in found:
+        report.add([difference_issue(one, file)])
+        if show_values:
+            click.echo(f"  {one.before!s} → {one.after!s}", err=True)
+    report.code = max(report.code, FINDINGS if found else 0)
+    if not found:
+        click.echo(f"{file}: equal", err=True)
+
+
+def _write(result: Mapping[str, Any], folder: Path | None, name: str) -> None:
+    from service.fhir import json
+
+    if folder:
+        replace(folder / f"{name}.json", [json.dumps(dict(result), indent=True)])
+    else:
+        sys.stdout.buffer.write(json.dumps(dict(result)) + b"\n")
+
+
+def _mark(box: Outbox, target: str, deployment: str) -> Mark:
+    from service.fhir import json
+    from service.sync.pull import Mark
+
+    text = box.recall(target, f"pulled {deployment}")
+    held: Any = json.loads(text) if text else {}
+    return Mark(**held)
+
+
+def _remember(box: Outbox, target: str, deployment: str, mark: Mark) -> None:
+    from service.fhir import json
+
+    box.remember(target, f"pulled {deployment}", json.dumps(mark.to_json()).decode())

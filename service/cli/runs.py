@@ -1,0 +1,165 @@
+"""Following jobs of the outbox while they are sent, and what is said of them at the end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.cli.output import FINDINGS, OK, SERVER, render
+from service.errors import CasebridgeError
+from service.issues import Issue
+
+if TYPE_CHECKING:
+    from service.sync.outbox import Job, Outbox
+    from service.sync.server import FhirServer
+
+_COLOURS = {"confirmed": "green", "conflict": "red", "dead": "red"}
+
+
+@dataclass
+class Follow:
+    """Some jobs on their way: `work` sends them, `told` then says what became of each."""
+
+    box: Outbox
+    ids: Sequence[str]
+    as_json: bool = False
+    interrupted: bool = False
+    failure: CasebridgeError | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def work(self, servers: Mapping[str, FhirServer], *, workers: int, wait: float) -> None:
+        """Until all are settled, none falls due within `wait` seconds, or Ctrl-C, after which those in hand are finished."""
+        from service.sync.worker import Drain
+
+        if not self.ids:
+            return
+        [target] = servers
+        with self._bar() as advance, self._interruptible():
+            drain = Drain(
+                self.box,
+                servers.__getitem__,
+                target=target,
+                threads=min(workers, len(self.ids)),
+                wait=wait,
+                stop=self.stop,
+                settled=advance,
+                only=frozenset(self.ids),
+            )
+            try:
+                drain.work()
+            except CasebridgeError as error:
+                self.failure = error
+
+    def jobs(self) -> list[Job]:
+        return [self.box.job(one) for one in self.ids]
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        def stop(_signal: int, _frame: object) -> None:
+            self.interrupted = True
+            self.stop.set()
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    @contextmanager
+    def _bar(self) -> Iterator[Any]:
+        from service.sync.outbox import OPEN
+
+        if len(self.ids) < 2 or not sys.stderr.isatty():
+            yield lambda _job: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("cases, {task.speed:.1f}/s"), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=len(self.ids))
+            yield lambda job: None if job.state in OPEN else bar.advance(task)
+
+
+def told(follow: Follow) -> int:
+    """Prints what became of each job, and what to do about those that are not done; gives the exit code."""
+    from service.fhir import json
+    from service.sync.outbox import OPEN
+
+    jobs = follow.jobs()
+    if follow.as_json:
+        click.echo(json.dumps({"jobs": [as_json(job) for job in jobs]}, indent=True).decode(), nl=False)
+    else:
+        for job in jobs:
+            click.echo(line(job))
+    for issue in follow.failure.issues if follow.failure else ():
+        click.echo(render(issue), err=True)
+    for job in jobs if not follow.as_json else ():
+        for issue in issues_of(job):
+            click.echo(render(issue), err=True)
+    still_open = [job for job in jobs if job.state in OPEN]
+    if still_open:
+        count = f"{len(still_open)} of {len(jobs)} cases are not confirmed yet; they are safe in the outbox"
+        click.echo(f"{count}. To go on: casebridge sync resume", err=True)
+        return SERVER
+    failed = [job for job in jobs if not (job.report or {}).get("ok")]
+    if any(job.reason == "sync-unavailable" for job in failed):
+        return SERVER
+    return FINDINGS if failed else OK
+
+
+def line(job: Job) -> str:
+    """One job for people: which case, what state, what was done or what comes next, and the id to name it by."""
+    counts: Mapping[str, int] = (job.report or {}).get("counts", {})
+    did = ", ".join(f"{action} {count}" for action, count in counts.items()) or (job.reason or "")
+    if job.next_try and job.state.value in ("queued", "unknown"):
+        did = ", ".join(filter(None, [f"next try {datetime.fromtimestamp(job.next_try).astimezone():%H:%M:%S}", job.reason]))
+    state = click.style(f"{job.state.value:<9}", fg=_COLOURS.get(job.state.value))
+    return f"{job.label or job.case[:8]:<24} {state} {did:<32} job {job.id[:8]}"
+
+
+def issues_of(job: Job) -> Iterator[Issue]:
+    """What a job's report says went wrong, in words that hold no value; the same rule once, with how often."""
+    found = [one for one in (job.report or {}).get("outcome", {}).get("issue", ()) if one["severity"] != "information"]
+    times = Counter(one["details"]["text"] for one in found)
+    for one in {one["details"]["text"]: one for one in reversed(found)}.values():
+        text, expression = one["details"]["text"], (one.get("expression") or [None])[0]
+        if "coding" in one["details"]:
+            rule = one["details"]["coding"][0]["code"]
+            text += f" (× {times[text]})" if times[text] > 1 else ""
+            yield Issue(one["severity"], one["code"], rule, text, fix=one.get("diagnostics"), expression=expression)
+
+
+def as_json(job: Job) -> dict[str, Any]:
+    """A job for programs. What the server said in its own words is left out: it may repeat a patient's values."""
+    report = {name: value for name, value in (job.report or {}).items() if name != "server"}
+    return {
+        "id": job.id,
+        "run": job.run,
+        "server": job.target,
+        "case": job.case,
+        "label": job.label,
+        "state": job.state.value,
+        "attempts": job.attempts,
+        "nextTry": _instant(job.next_try) if job.next_try else None,
+        "created": _instant(job.created),
+        "reason": job.reason,
+        "report": report or None,
+    }
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
