@@ -15,7 +15,7 @@ from service.issues import Issue, Origin
 from service.mapping.identity import Identities
 from service.sync import payload
 from service.sync.canonical import URN
-from service.sync.differences import Difference, differences
+from service.sync.differences import differences
 from service.sync.outbox import Submission
 from service.sync.plan import Wanted
 from service.sync.pull import Pulled
@@ -68,22 +68,50 @@ class Transfer:
         mapping = f"{self.mapping}#{self.engine.mapping.fingerprint[:16]}"
         return Submission(server, wanted.case, label, text, payload.digest(text), mapping, overwrite, plan)
 
-    def restored(self, pulled: Pulled) -> Restored:
-        """The case that a server holds; what the form cannot hold is among the issues."""
-        return self.engine.to_case(json.dumps(pulled.bundle()))
+    def restored(self, pulled: Pulled, like: Wanted | None = None) -> Restored:
+        """The case that a server holds; what the form cannot hold is among the issues.
+
+        Its items stand in the order of the case that it is `like`: FHIR keeps none, and a difference in it would say nothing.
+        """
+        return self.engine.to_case(json.dumps(pulled.bundle(tuple(like.resources) if like else ())))
 
 
-def compared(local: bytes, pulled: dict[str, Any], file: str) -> Iterator[Difference]:
-    """How the case on the server differs from the local one. Raises UnreadableInput for a local text that is no JSON."""
-    yield from differences(json.loads(local, file=file), pulled)
+def compared(engine: Engine, local: bytes, pulled: dict[str, Any], file: str) -> Iterator[Issue]:
+    """How the case on the server differs from the local one: item by item, by identity, whatever their order.
+
+    Each difference names the field in the case that it stands in, but no value. Raises UnreadableInput for a local text that is
+    no JSON.
+    """
+    here, there = _items(engine, local, file), _items(engine, json.dumps(pulled), file)
+    for identity, (pointer, item) in here.items():
+        if identity not in there:
+            yield _difference("this item is in the local case only", pointer, file)
+        else:
+            for found in differences(item, there[identity][1]):
+                yield _difference(f"{found.place} {_SAID[found.kind]}", pointer, file)
+    for identity, (pointer, _item) in there.items():
+        if identity not in here:
+            yield _difference("this item is on the server only", pointer, file)
 
 
-def difference_issue(found: Difference, file: str) -> Issue:
-    """One difference for a report: its kind and its place, but no value."""
-    verbs = {"added": "is on the server only", "removed": "is in the local case only", "changed": "differs"}
+_SAID = {"added": "is on the server only", "removed": "is in the local case only", "changed": "differs on the server"}
+
+
+def _items(engine: Engine, text: bytes, file: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Identity → JSON Pointer and fields of each item of a case, the items within it left out: they have their own identity."""
+    mapped = engine.convert(text, file=file, lenient=True).mapped
+    within: dict[str, set[str]] = {}
+    for kind in engine.mapping.kinds[1:]:
+        within.setdefault(kind.plan.parent, set()).add(kind.name)
+    return {
+        entry.full_url: (entry.pointer, {k: v for k, v in entry.item.items() if k not in within.get(entry.section, ())})
+        for entry in (mapped.entries if mapped else ())
+    }
+
+
+def _difference(text: str, pointer: str, file: str) -> Issue:
     fix = "take the server's value into the case, or push the case"
-    text = f"{found.place} {verbs[found.kind]}"
-    return Issue("warning", "conflict", "sync-difference", text, fix=fix, source=Origin(file))
+    return Issue("warning", "conflict", "sync-difference", text, fix=fix, pointer=pointer or "/", source=Origin(file))
 
 
 def _keyed(key: bytes, *parts: bytes, size: int = 16) -> str:

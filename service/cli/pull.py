@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ import click
 from service.cli.inputs import input_files, not_empty, read_input
 from service.cli.mapping_sets import load, mapping_option
 from service.cli.output import EXIT_CODES, FINDINGS, Report, json_option, replace
-from service.cli.servers import connect, outbox, server_option, show_option
+from service.cli.servers import connect, outbox, server_option
 from service.config import read_settings
 from service.issues import Issue, Origin
 
 if TYPE_CHECKING:
     from service.sync.outbox import Outbox
+    from service.sync.plan import Wanted
     from service.sync.pull import Mark
     from service.sync.server import FhirServer, Resource
     from service.transfer import Transfer
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 @click.option("--compare", multiple=True, metavar="CASE", help="Say how the server differs from these files or folders.")
 @click.option("--bundle", "as_bundle", is_flag=True, help="Write the Bundle and not the case.")
 @json_option
-@show_option
 def pull(
     url: str,
     mapping: str,
@@ -44,7 +45,6 @@ def pull(
     compare: tuple[str, ...],
     as_bundle: bool,
     as_json: bool,
-    show_values: bool,
 ) -> None:
     """Pull cases from a FHIR server: one, or all that this deployment wrote. What the form cannot hold is reported."""
     from service.sync.pull import pull as pull_one
@@ -55,7 +55,7 @@ def pull(
         raise click.UsageError("--case, --identifier and --since-last exclude one another")
     settings, report = read_settings(), Report(as_json)
     transfer = Transfer(load(settings, mapping))
-    local = _local(transfer, compare)
+    local = {one.wanted.case: one for one in _local(transfer, compare, report)}
     folder = Path(output) if output else None
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,19 +66,20 @@ def pull(
         for patient in patients:
             pulled = pull_one(server, patient, transfer.system, transfer.types, whole=able.everything)
             name = pulled.case or f"patient-{pulled.patient}"
-            restored = transfer.restored(pulled)
+            here = local.pop(pulled.case or "", None)
+            restored = transfer.restored(pulled, here.wanted if here else None)
             report.add(issue.at(source=Origin(name)) for issue in restored.issues)
-            if pulled.case in local:
-                _compare(*local.pop(pulled.case), restored.record, report, show_values=show_values)
+            if here:
+                _compare(transfer, here, restored.record, report)
             result = pulled.bundle() if as_bundle else restored.record
             if result is not None and (folder or not compare):
                 _write(result, folder, name)
                 count += 1
         if mark is not None:
             _remember(box, server.base, transfer.deployment, mark)
-    for file, _text in local.values():
+    for here in local.values():
         issue = Issue("error", "not-found", "sync-not-there", "the server does not hold this case", fix="push it")
-        report.add([issue.at(source=Origin(file))])
+        report.add([issue.at(source=Origin(here.file))])
     report.finish(f"{count} cases written" if folder else "")
 
 
@@ -119,31 +120,33 @@ def _of_cases(server: FhirServer, transfer: Transfer, cases: tuple[str, ...], re
         yield from found
 
 
-def _local(transfer: Transfer, compare: tuple[str, ...]) -> dict[str | None, tuple[str, bytes]]:
-    """Identity → name and text of each case to compare with."""
-    from service.fhir import json
+@dataclass(frozen=True)
+class _Local:
+    """A local case to compare with."""
 
-    found: dict[str | None, tuple[str, bytes]] = {}
+    file: str
+    text: bytes
+    wanted: Wanted
+
+
+def _local(transfer: Transfer, compare: tuple[str, ...], report: Report) -> Iterator[_Local]:
+    """The cases to compare with; those that cannot be converted are reported."""
     for name, path in input_files(compare):
         text = read_input(path)
-        record = json.loads(text, file=name)
-        case = record.get(transfer.engine.mapping.case_field) if isinstance(record, dict) else None
-        if isinstance(case, str):
-            found[transfer.identity(case)] = (name, text)
-    return found
+        wanted, issues = transfer.wanted(text, file=name)
+        report.add(issues)
+        if wanted is not None:
+            yield _Local(name, text, wanted)
 
 
-def _compare(file: str, text: bytes, pulled: dict[str, Any] | None, report: Report, *, show_values: bool) -> None:
-    from service.transfer import compared, difference_issue
+def _compare(transfer: Transfer, local: _Local, pulled: dict[str, Any] | None, report: Report) -> None:
+    from service.transfer import compared
 
-    found = list(compared(text, pulled or {}, file))
-    for one in found:
-        report.add([difference_issue(one, file)])
-        if show_values:
-            click.echo(f"  {one.before!s} → {one.after!s}", err=True)
+    found = list(compared(transfer.engine, local.text, pulled or {}, local.file))
+    report.add(found)
     report.code = max(report.code, FINDINGS if found else 0)
     if not found:
-        click.echo(f"{file}: equal", err=True)
+        click.echo(f"{local.file}: equal", err=True)
 
 
 def _write(result: Mapping[str, Any], folder: Path | None, name: str) -> None:

@@ -12,7 +12,7 @@ from service.fhir.search import token
 from service.sync.canonical import DEPLOYMENT, digest_of
 from service.sync.compartment import find, find_patient, held, known_of, read_compartment
 from service.sync.outbox import Entry
-from service.sync.plan import Known, Wanted
+from service.sync.plan import Known, Step, Wanted
 from service.sync.retire import is_retired
 from service.sync.server import FhirServer, Resource
 
@@ -35,12 +35,17 @@ def of_ledger(rows: Mapping[str, Entry]) -> dict[str, Known]:
     }
 
 
-def to_ledger(known: Mapping[str, Known]) -> list[Entry]:
-    """The rows for what is confirmed: what we wrote and what was there just as we want it. Not what others wrote."""
-    return [
+def to_ledger(known: Mapping[str, Known], rows: Mapping[str, Entry]) -> list[Entry]:
+    """The rows for what is confirmed: what we wrote, and what was there just as we want it.
+
+    What others have edited keeps its row in `rows`: the version that we wrote is still the one we may replace. It loses its
+    time, so that the case is read whole until the edit is settled.
+    """
+    kept = [replace(rows[identity], updated="") for identity, one in known.items() if one.is_edited and identity in rows]
+    return kept + [
         Entry(identity, one.resource_type, one.resource_id, one.version, one.updated, one.wanted, one.stored, one.retired)
         for identity, one in known.items()
-        if one.wanted is not None and one.stored is not None and not one.gone
+        if one.wanted is not None and one.stored is not None and not one.gone and not one.is_edited
     ]
 
 
@@ -54,11 +59,11 @@ def read(server: FhirServer, wanted: Wanted, known: Mapping[str, Known], *, whol
     return _confirmed(known_of(found, dict(known)), wanted)
 
 
-def look_for(server: FhirServer, wanted: Wanted, identities: Sequence[str], known: Mapping[str, Known]) -> dict[str, Known]:
-    """The same for some resources only, found by their identities."""
+def look_for(server: FhirServer, wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known]) -> dict[str, Known]:
+    """The same for the resources of some steps only, found by their identities."""
     by_type: dict[str, list[str]] = {}
-    for identity in identities:
-        by_type.setdefault(str(wanted.resources[identity]["resourceType"]), []).append(identity)
+    for step in steps:
+        by_type.setdefault(step.resource_type, []).append(step.identity)
     raw: list[Resource] = []
     for resource_type, some in by_type.items():
         for start in range(0, len(some), _AT_ONCE):
@@ -66,7 +71,7 @@ def look_for(server: FhirServer, wanted: Wanted, identities: Sequence[str], know
             raw += find(server, resource_type, [("identifier", tokens)])
     names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items() if not one.gone}
     found = known_of(held(raw, wanted.system, server.base, names), {})
-    return _confirmed({identity: one for identity, one in found.items() if identity in identities}, wanted)
+    return _confirmed({step.identity: found[step.identity] for step in steps if step.identity in found}, wanted)
 
 
 def _confirmed(known: dict[str, Known], wanted: Wanted) -> dict[str, Known]:

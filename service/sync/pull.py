@@ -31,16 +31,21 @@ class Pulled:
     resources: Sequence[tuple[str, Resource]] = field(repr=False)
     retired: int = 0
 
-    def bundle(self) -> Resource:
-        """A collection, as `convert` writes it."""
-        entries = [{"fullUrl": url, "resource": resource} for url, resource in self.resources]
+    def bundle(self, order: Sequence[str] = ()) -> Resource:
+        """A collection, as `convert` writes it; `order`: identities that come in this order, before all others."""
+        place = {URN + identity: index for index, identity in enumerate(order)}
+        ordered = sorted(self.resources, key=lambda one: place.get(one[0], len(place)))
+        entries = [{"fullUrl": url, "resource": resource} for url, resource in ordered]
         return {"resourceType": "Bundle", "type": "collection", "entry": entries}
 
 
 def pull(server: FhirServer, patient: Resource, system: str, types: Sequence[str], *, whole: bool) -> Pulled:
-    """All that the server holds of this Patient, but for what we took back and for our own Provenance."""
+    """All that the server holds of this Patient, but for what we took back and for our own Provenance.
+
+    In the order of the server's ids, where these are numbers that of creation: a search promises none.
+    """
     found = read_compartment(server, patient, system, types, whole=whole)
-    facts = [one for one in found if not is_ours(one.raw)]
+    facts = sorted((one for one in found if not is_ours(one.raw)), key=_order)
     kept = [one for one in facts if not is_retired(one.canonical)]
     resources = [(_url(one, server.base), one.canonical) for one in kept]
     return Pulled(str(patient["id"]), identity_of(patient, system), resources, len(facts) - len(kept))
@@ -48,6 +53,12 @@ def pull(server: FhirServer, patient: Resource, system: str, types: Sequence[str
 
 def _url(one: Held, base: str) -> str:
     return URN + one.identity if one.identity else f"{base}/{reference_to(one.raw)}"
+
+
+def _order(one: Held) -> tuple[int, int, str]:
+    resource_id = str(one.raw["id"])
+    number = int(resource_id) if resource_id.isdecimal() else 0
+    return (0 if one.raw["resourceType"] == "Patient" else 1, number, resource_id)
 
 
 def by_case(server: FhirServer, system: str, case: str) -> Iterator[Resource]:

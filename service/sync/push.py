@@ -21,7 +21,7 @@ from service.sync.abilities import Abilities, usable
 from service.sync.canonical import references_in
 from service.sync.chunks import MOST_ENTRIES, Inseparable, chunks
 from service.sync.known import is_as_left, look_for, of_ledger, read, to_ledger
-from service.sync.outbox import Job, LeaseLost, Outbox, State, Worker
+from service.sync.outbox import Entry, Job, LeaseLost, Outbox, State, Worker
 from service.sync.plan import ACTIONS, Known, Step, Wanted, changes_of, decide
 from service.sync.server import FhirServer, Resource
 from service.sync.waiting import backoff
@@ -53,6 +53,7 @@ class _Run:
     wanted: Wanted
     known: dict[str, Known]
     seen: bool
+    sending: bool = False
     done: dict[str, Step] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
 
@@ -93,6 +94,8 @@ class Pusher:
                 self._park(run, self._backoff(job.attempts), error, free=True)
                 raise
             return self._settle(run, State.DEAD, error)
+        except Exception as error:  # noqa: BLE001  a fault of ours in one case must not stop the others
+            return self._settle(run, State.DEAD, _internal(error))
         self._failures = 0
         return job
 
@@ -108,7 +111,8 @@ class Pusher:
             todo = list(changes_of(steps))
             if not todo and (run.seen or is_as_left(self._server, run.wanted, run.known)):
                 return self._settle(run, State.CONFIRMED, None, steps)
-            if not todo or any(step.action == "retire" and run.known[step.identity].current is None for step in todo):
+            if not run.seen and run.known:
+                # What the ledger alone knows is not written over. Of a case that is new, the conditions say what is there.
                 self._read(run, whole=whole)
                 continue
             try:
@@ -147,18 +151,18 @@ class Pusher:
         job = run.job
         if not self._outbox.extend(job, self._worker, self._now()):
             raise LeaseLost
+        run.sending = True
         reply = self._server.submit(transaction(run.wanted, steps, run.known, job.created, self._server.base))
         written = judge(reply, run.wanted, steps, run.known, self._server.base)
-        run.known |= written.known
-        if written.silent:
-            run.known |= look_for(self._server, run.wanted, written.silent, run.known)
-        for step in steps:
-            if step.action != "create" or step.identity in written.created:
-                run.done[step.identity] = step
+        found = written.known | (look_for(self._server, run.wanted, written.silent, run.known) if written.silent else {})
+        run.sending, run.seen = False, True
+        run.known |= found
         run.issues += written.issues
-        run.seen = True
+        for step in steps:
+            if step.identity in found and (step.action != "create" or step.identity in written.created):
+                run.done[step.identity] = step
         deleted = [step.identity for step in steps if step.action == "retire" and run.known[step.identity].gone]
-        self._outbox.record(job, self._worker, to_ledger(run.known), deleted)
+        self._outbox.record(job, self._worker, self._rows(run), deleted)
         if any(issue.rule == "sync-entry" for issue in written.issues):
             raise ServerRefused(written.issues, status=422)
 
@@ -180,14 +184,19 @@ class Pusher:
 
     # --- the end of an attempt --------------------------------------------------------------------------------------------
 
-    def _settle(self, run: _Run, state: State, error: CasebridgeError | None, steps: Sequence[Step] = ()) -> Job:
+    def _settle(
+        self, run: _Run, state: State, error: CasebridgeError | None, steps: Sequence[Step] = (), reason: str | None = None
+    ) -> Job:
         report = _report(run, steps, error)
-        reason = error.issues[0].rule if error else None
+        reason = reason or (error.issues[0].rule if error else None)
         # A conflict keeps the rows of what someone else has deleted: until then it is one.
         gone = [identity for identity, one in run.known.items() if one.gone] if state is State.CONFIRMED else ()
-        rows = to_ledger(run.known)
+        rows = self._rows(run)
         settle = self._outbox.settle
         return settle(run.job, self._worker, state, reason=reason, report=report, entries=rows, gone=gone, now=self._now())
+
+    def _rows(self, run: _Run) -> list[Entry]:
+        return to_ledger(run.known, self._outbox.ledger(run.job.target, run.job.case))
 
     def _put_off(self, run: _Run, error: ServerUnavailable) -> Job:
         """Later again: by the server's own word, by backoff, or never where it failed too often."""
@@ -199,7 +208,7 @@ class Pusher:
             self._outbox.hold(run.job.target, until, error.issues[0].rule)
             return self._park(run, until - self._now(), error, free=True)
         if run.job.attempts >= self._patience.attempts:
-            return self._settle(run, State.DEAD, error)
+            return self._settle(run, State.DEAD, error, reason="sync-unavailable")
         return self._park(run, self._backoff(run.job.attempts), error, free=False)
 
     def _park(self, run: _Run, seconds: float, error: ServerUnavailable | ServerRefused, *, free: bool) -> Job:
@@ -207,7 +216,7 @@ class Pusher:
             run.job,
             self._worker,
             next_try=self._now() + seconds,
-            unknown=isinstance(error, ServerUnavailable) and error.sent,
+            unknown=run.sending and isinstance(error, ServerUnavailable) and error.sent,
             reason=error.issues[0].rule,
             report=_report(run, (), error),
             free=free,
@@ -244,6 +253,12 @@ def _stop(job: Job, steps: Sequence[Step]) -> ServerRefused | None:
         text, fix = "the plan is stale: the case or the server has changed since it was made", "plan again"
         return ServerRefused([Issue("error", "conflict", "sync-plan-stale", text, fix=fix)], status=409)
     return None
+
+
+def _internal(error: Exception) -> CasebridgeError:
+    # The type and no more: a message might hold a value of the case.
+    text, fix = f"Casebridge failed on this case: {type(error).__name__}", "report it; the other cases are not affected"
+    return CasebridgeError([Issue("error", "exception", "sync-internal", text, fix=fix)])
 
 
 def _too_large(size: int, most: int) -> ServerRefused:

@@ -23,19 +23,20 @@ from service.sync.server import Resource
 @dataclass(frozen=True)
 class Written:
     """What a transaction came to: what is now known of each resource, those that it created, what the server changed or
-    refused, and the identities of which it said nothing: they have to be looked for."""
+    refused, and the steps of which it said nothing: their resources have to be looked for."""
 
     known: dict[str, Known]
     created: frozenset[str]
     issues: list[Issue]
-    silent: list[str]
+    silent: list[Step]
 
 
 def transaction(wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], recorded: float, base: str) -> Resource:
     """The Bundle for these steps. New resources are created unless their identity is there already; changed ones are put with
     the version that we know; the Provenance stands last."""
     created = {step.identity for step in steps if step.action == "create"}
-    ids = {identity: f"{one.resource_type}/{one.resource_id}" for identity, one in known.items() if identity not in created}
+    there = {identity: one for identity, one in known.items() if identity not in created and not one.gone}
+    ids = {identity: f"{one.resource_type}/{one.resource_id}" for identity, one in there.items()}
     entries = [_entry(wanted, step, known.get(step.identity), ids, base) for step in steps]
     targets = [ids.get(step.identity, URN + step.identity) for step in steps if _remains(step, known)]
     if targets:
@@ -95,13 +96,15 @@ def judge(reply: Resource, wanted: Wanted, steps: Sequence[Step], known: Mapping
     names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items()}
     names |= {reference_to(entry["resource"]): identity for identity, entry in held.items()}
     found: dict[str, Known] = {}
-    created, silent, issues = set(), [], []
+    created: set[str] = set()
+    silent: list[Step] = []
+    issues: list[Issue] = []
     for step in steps:
         entry = held.get(step.identity)
         if not _remains(step, known):
             found[step.identity] = replace(known[step.identity], gone=True, current=None)
         elif entry is None:
-            silent.append(step.identity)
+            silent.append(step)
         else:
             found[step.identity], more = _stored(step, entry, wanted, known, names, base)
             issues += more

@@ -1,0 +1,461 @@
+"""A job to its end, on a server in memory that loses, races, limits and alters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.engine import Engine
+from service.errors import ServerRefused, ServerUnavailable
+from service.issues import Issue
+from service.sync.canonical import DEPLOYMENT
+from service.sync.memory import MemoryServer
+from service.sync.outbox import Job, State
+from service.sync.plan import changes_of
+from service.sync.provenance import is_ours
+from service.sync.push import Patience
+from service.sync.retire import is_retired
+from service.sync.server import Resource
+from tests.support.deployment import CASES, Deployment, counts, rules, small
+
+
+class Strange(MemoryServer):
+    """A server whose `submit` is preceded or followed by something strange."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.before: list[Callable[[Resource], None]] = []
+        self.after: list[Callable[[Resource], Resource]] = []
+        self.submitted: list[Resource] = []
+
+    def submit(self, bundle: Resource) -> Resource:
+        self.submitted.append(bundle)
+        if self.before:
+            self.before.pop(0)(bundle)
+        reply = super().submit(bundle)
+        return self.after.pop(0)(reply) if self.after else reply
+
+    @property
+    def transactions(self) -> list[Resource]:
+        return [one for one in self.submitted if one["type"] == "transaction"]
+
+
+@pytest.fixture
+def memory() -> Strange:
+    return Strange()
+
+
+def lost(*, sent: bool = True, retry_after: float | None = None) -> ServerUnavailable:
+    return ServerUnavailable([Issue("error", "transient", "sync-lost", "lost")], sent=sent, retry_after=retry_after)
+
+
+def refuses(status: int, outcome: Resource | None = None) -> Callable[[Resource], None]:
+    def act(_bundle: Resource) -> None:
+        raise ServerRefused([Issue("error", "processing", "sync-refused", "refused")], status=status, outcome=outcome)
+
+    return act
+
+
+def facts(memory: MemoryServer) -> list[Resource]:
+    return [one for one in memory.all() if one["resourceType"] != "Provenance"]
+
+
+def found(memory: MemoryServer, text: str) -> Resource:
+    """The one Observation with this text as its code."""
+    [one] = [o for o in memory.all("Observation") if o["code"]["text"] == text and not is_retired(o)]
+    return one
+
+
+def observed(record: dict[str, Any], value: Any) -> None:
+    record["labs"][1]["value"] = value
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_a_case_comes_back_as_it_was_and_a_second_push_writes_nothing(site: Deployment, memory: Strange, path: Path) -> None:
+    from service.fhir import json
+
+    record: Any = json.loads(path.read_bytes())
+    job = site.push(record)
+    assert (job.state, rules(job)) == (State.CONFIRMED, set())
+    assert counts(job) == {"create": len(facts(memory))}
+    assert site.restored(record) == record
+    before = [(one["id"], one["meta"]["versionId"]) for one in memory.all()]
+    again = site.push(record)
+    assert counts(again) == {"unchanged": len(facts(memory))}
+    assert [(one["id"], one["meta"]["versionId"]) for one in memory.all()] == before
+    assert len(memory.transactions) == 1
+
+
+def test_every_resource_bears_the_tag_of_the_deployment(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    tags = [{"system": DEPLOYMENT, "code": site.transfer.deployment} in one["meta"]["tag"] for one in memory.all()]
+    assert len(tags) == 6
+    assert all(tags)
+
+
+def test_provenance_names_the_record_and_the_mapping_and_only_what_was_written(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    site.push(small())
+    site.push(small(change=lambda record: observed(record, 40)))
+    first, second = memory.all("Provenance")
+    assert is_ours(first)
+    assert {one["reference"] for one in first["target"]} == {f"{one['resourceType']}/{one['id']}" for one in facts(memory)}
+    assert [one["reference"] for one in second["target"]] == [f"Observation/{found(memory, 'IgG')['id']}"]
+    roles = {one["role"]: one["what"]["identifier"]["value"] for one in second["entity"]}
+    assert roles["derivation"] == site.transfer.mapping
+    assert roles["source"] == site.wanted(small(change=lambda record: observed(record, 40))).source
+    assert "small-1" not in str(memory.all("Provenance"))
+
+
+def test_a_change_is_an_update_of_the_version_that_we_know(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    job = site.push(small(change=lambda record: observed(record, Decimal("40.10"))))
+    assert counts(job) == {"update": 1, "unchanged": 4}
+    igg = found(memory, "IgG")
+    assert (str(igg["valueQuantity"]["value"]), igg["meta"]["versionId"]) == ("40.10", "2")
+    [entry, _provenance] = memory.transactions[-1]["entry"]
+    assert entry["request"] == {"method": "PUT", "url": f"Observation/{igg['id']}", "ifMatch": 'W/"1"'}
+
+
+def test_a_fact_that_leaves_the_case_is_retired_and_written_again_when_it_returns(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    shorter = small(change=lambda record: record["labs"].pop(1))
+    assert counts(site.push(shorter)) == {"retire": 1, "unchanged": 4}
+    [igg] = [one for one in memory.all("Observation") if is_retired(one)]
+    assert (igg["status"], igg["code"]["text"]) == ("entered-in-error", "IgG")
+    assert site.restored(shorter) == shorter
+    assert site.pull("small-1").retired == 1
+    assert counts(site.push(shorter)) == {"unchanged": 4}
+    assert counts(site.push(small())) == {"update": 1, "unchanged": 4}
+    assert found(memory, "IgG")["id"] == igg["id"]
+    assert site.restored(small()) == small()
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_lost_answer_is_resolved_by_reading_back(site: Deployment, memory: Strange, sent: bool) -> None:
+    def lose(_reply: Resource) -> Resource:
+        raise lost()
+
+    def keep_back(_bundle: Resource) -> None:
+        raise lost()
+
+    (memory.after if sent else memory.before).append(lose if sent else keep_back)
+    site.accept(small())
+    first = site.attempt()
+    assert (first.state, first.reason) == (State.UNKNOWN, "sync-lost")
+    site.clock.time = first.next_try
+    second = site.attempt()
+    assert second.state is State.CONFIRMED
+    assert counts(second) == ({"unchanged": 5} if sent else {"create": 5})
+    assert len(facts(memory)) == 5
+    assert len(memory.all("Provenance")) == 1
+
+
+def test_a_request_that_arrives_late_as_well_leaves_one_copy(site: Deployment, memory: Strange) -> None:
+    late: list[Resource] = []
+
+    def keep_back(bundle: Resource) -> None:
+        late.append(bundle)
+        raise lost()
+
+    memory.before.append(keep_back)
+    assert site.push(small()).state is State.CONFIRMED
+    memory.submit(late[0])
+    assert len(facts(memory)) == 5
+    assert len(memory.all("Provenance")) == 1
+
+
+def test_a_late_update_cannot_undo_a_newer_one(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    late: list[Resource] = []
+
+    def keep_back(bundle: Resource) -> None:
+        late.append(bundle)
+        raise lost()
+
+    memory.before.append(keep_back)
+    site.push(small(change=lambda record: observed(record, 40)))
+    site.push(small(change=lambda record: observed(record, 50)))
+    with pytest.raises(ServerRefused):
+        memory.submit(late[0])
+    assert str(found(memory, "IgG")["valueQuantity"]["value"]) == "50"
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_race_is_run_again_after_a_pause(site: Deployment, memory: Strange, status: int) -> None:
+    memory.before += [refuses(status), refuses(status)]
+    job = site.push(small())
+    assert (job.state, job.attempts) == (State.CONFIRMED, 1)
+    assert len(site.clock.slept) == 2
+    assert len(facts(memory)) == 5
+
+
+def test_endless_races_end(site: Deployment, memory: Strange) -> None:
+    memory.before += [refuses(409)] * 1000
+    job = site.push(small())
+    assert (job.state, job.reason, job.attempts) == (State.DEAD, "sync-unavailable", site.patience.attempts)
+    assert "sync-race" in rules(job)
+
+
+def test_foreign_edit_of_what_we_change_is_a_conflict_and_stays(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    igg = found(memory, "IgG")
+    memory.edit("Observation", igg["id"], lambda one: one.update(status="amended"))
+    changed = small(change=lambda record: observed(record, 40))
+    job = site.push(changed)
+    assert (job.state, job.reason) == (State.CONFLICT, "sync-conflict")
+    assert job.report is not None
+    [entry] = job.report["entries"]
+    assert (entry["action"], entry["type"], entry["id"]) == ("conflict", "Observation", igg["id"])
+    assert entry["differs"] == ["changed status", "changed valueQuantity.value"]
+    assert found(memory, "IgG")["status"] == "amended"
+    assert memory.versions("Observation", igg["id"]) == 2
+    assert counts(site.push(changed, overwrite=True)) == {"update": 1, "unchanged": 4}
+    assert site.restored(changed) == changed
+
+
+def test_foreign_edit_of_what_we_leave_alone_is_left_alone_and_told(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    igg = found(memory, "IgG")
+    memory.edit("Observation", igg["id"], lambda one: one.update(status="amended"))
+    for _ in range(2):
+        job = site.push(small())
+        assert (job.state, counts(job), rules(job)) == (State.CONFIRMED, {"unchanged": 5}, {"sync-foreign-edit"})
+    # Told once more with a change elsewhere, and still a conflict when we change it too.
+    other = small(change=lambda record: record["labs"][0].update(value=90))
+    assert rules(site.push(other)) == {"sync-foreign-edit"}
+    observed(other, 40)
+    assert site.push(other).state is State.CONFLICT
+    assert found(memory, "IgG")["status"] == "amended"
+    assert counts(site.push(other, overwrite=True))["update"] == 1
+
+
+def test_a_foreign_tag_is_no_edit_of_the_fact(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    job = site.push(small(change=lambda record: record["labs"][0].update(value=90)))
+    assert job.state is State.CONFIRMED
+    assert memory.versions("Observation", found(memory, "IgG")["id"]) == 1
+
+
+def test_what_someone_else_deleted_is_a_conflict_until_it_is_overwritten(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    memory.delete("Observation", found(memory, "IgG")["id"])
+    for _ in range(2):
+        assert (site.push(small()).state, len(facts(memory))) == (State.CONFLICT, 4)
+    assert counts(site.push(small(), overwrite=True)) == {"create": 1, "unchanged": 4}
+    assert site.restored(small()) == small()
+
+
+def test_an_outbox_that_lost_its_memory_recognises_what_is_there(
+    site: Deployment, memory: Strange, engine: Engine, tmp_path: Path
+) -> None:
+    site.push(small())
+    with Deployment(engine, tmp_path / "second", memory) as second:
+        assert counts(second.push(small())) == {"unchanged": 5}
+        assert len(memory.all("Provenance")) == 1
+    changed = small(change=lambda record: observed(record, 40))
+    with Deployment(engine, tmp_path / "third", memory) as third:
+        job = third.push(changed)
+        assert (job.state, job.reason) == (State.CONFLICT, "sync-conflict")
+        assert counts(third.push(changed, overwrite=True)) == {"update": 1, "unchanged": 4}
+
+
+def test_two_copies_of_one_identity_are_told_and_not_touched(site: Deployment, memory: Strange) -> None:
+    [patient, *_] = site.wanted(small()).resources.values()
+    for _ in range(2):
+        entry = {"resource": patient, "request": {"method": "POST", "url": "Patient"}}
+        memory.submit({"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+    job = site.push(small())
+    assert (job.state, job.reason, job.attempts) == (State.DEAD, "sync-duplicates", 1)
+    assert len(memory.all()) == 2
+    assert site.push(small("small-2")).state is State.CONFIRMED
+
+
+def test_a_refused_case_is_dead_with_the_servers_words_kept_and_others_go_on(site: Deployment, memory: Strange) -> None:
+    said = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "invalid", "diagnostics": "of Jane"}]}
+    memory.before.append(refuses(422, said))
+    job = site.push(small())
+    assert (job.state, job.reason) == (State.DEAD, "sync-refused")
+    assert job.report is not None
+    assert job.report["server"] == said
+    assert "Jane" not in str(job.report["outcome"])
+    assert site.push(small("small-2")).state is State.CONFIRMED
+    [again] = site.outbox.retry([job.id], now=site.clock())
+    assert site.attempt().state is State.CONFIRMED
+    assert again.id == job.id
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_server_that_refuses_us_kills_no_case(site: Deployment, memory: Strange, status: int) -> None:
+    memory.before.append(refuses(status))
+    job = site.accept(small())
+    with pytest.raises(ServerRefused):
+        site.attempt()
+    waiting = site.outbox.job(job.id)
+    assert (waiting.state, waiting.attempts) == (State.QUEUED, 0)
+    site.clock.time = waiting.next_try
+    assert site.attempt().state is State.CONFIRMED
+
+
+def test_a_busy_server_is_left_alone_as_long_as_it_asks_and_no_longer_than_we_bear(site: Deployment, memory: Strange) -> None:
+    def busy(_bundle: Resource) -> None:
+        raise lost(sent=False, retry_after=1e9)
+
+    memory.before.append(busy)
+    site.accept(small())
+    site.accept(small("small-2"))
+    job = site.attempt()
+    assert (job.state, job.attempts) == (State.QUEUED, 0)
+    assert job.next_try == site.clock() + site.patience.longest
+    assert site.outbox.held(site.server.base, site.clock()) == job.next_try
+    site.clock.time = job.next_try
+    assert [site.attempt().state, site.attempt().state] == [State.CONFIRMED, State.CONFIRMED]
+
+
+def test_endless_failure_ends_in_a_dead_letter(site: Deployment, memory: Strange) -> None:
+    def fail(_bundle: Resource) -> None:
+        raise lost()
+
+    memory.before += [fail] * 100
+    job = site.push(small())
+    assert (job.state, job.reason, job.attempts) == (State.DEAD, "sync-unavailable", site.patience.attempts)
+    memory.before.clear()
+    assert site.push(small("small-2")).state is State.CONFIRMED
+
+
+@pytest.mark.parametrize("most", [3, 4, 5])
+def test_a_servers_limit_is_learnt_and_the_case_is_split(engine: Engine, tmp_path: Path, most: int) -> None:
+    memory = Strange(max_bundle=most)
+    with Deployment(engine, tmp_path / "site", memory) as site:
+        job = site.push(small())
+        assert (job.state, counts(job)) == (State.CONFIRMED, {"create": 5})
+        assert site.restored(small()) == small()
+        tried = len(memory.transactions)
+        site.push(small("small-2"))
+        assert all(len(one["entry"]) <= most for one in memory.transactions[tried:])
+
+
+def test_a_limit_that_nothing_fits_in_is_told_with_its_number(engine: Engine, tmp_path: Path) -> None:
+    with Deployment(engine, tmp_path / "site", Strange(max_bundle=1)) as site:
+        job = site.push(small())
+        assert (job.state, job.reason) == (State.DEAD, "sync-bundle-limit")
+
+
+def test_our_own_limit_splits_without_asking(engine: Engine, tmp_path: Path) -> None:
+    memory = Strange()
+    with Deployment(engine, tmp_path / "site", memory, patience=Patience(entries=3)) as site:
+        assert counts(site.push(small())) == {"create": 5}
+        assert [len(one["entry"]) for one in memory.transactions] == [3, 3, 2]
+        assert site.restored(small()) == small()
+
+
+def test_a_push_that_stops_between_two_parts_goes_on_where_it_was(engine: Engine, tmp_path: Path) -> None:
+    memory = Strange()
+
+    def fail(_bundle: Resource) -> None:
+        raise lost()
+
+    memory.before += [lambda _bundle: None, fail]
+    with Deployment(engine, tmp_path / "site", memory, patience=Patience(entries=3)) as site:
+        job = site.push(small())
+        assert (job.state, len(facts(memory))) == (State.CONFIRMED, 5)
+        assert site.restored(small()) == small()
+
+
+def test_answers_are_paired_by_identity_and_what_is_missing_is_looked_for(site: Deployment, memory: Strange) -> None:
+    def shuffle(reply: Resource) -> Resource:
+        return reply | {"entry": reply["entry"][:1:-1]}
+
+    memory.after.append(shuffle)
+    job = site.push(small())
+    assert (job.state, len(facts(memory))) == (State.CONFIRMED, 5)
+    rows = site.outbox.ledger(site.server.base, job.case)
+    assert {(row.resource_type, row.resource_id) for row in rows.values()} == {
+        (o["resourceType"], o["id"]) for o in facts(memory)
+    }
+    ids = {one["identifier"][0]["value"]: one["id"] for one in facts(memory)}
+    assert {identity: row.resource_id for identity, row in rows.items()} == ids
+
+
+def test_a_server_that_returns_no_representation_is_read(site: Deployment, memory: Strange) -> None:
+    def bare(reply: Resource) -> Resource:
+        return reply | {"entry": [{"response": entry["response"]} for entry in reply["entry"]]}
+
+    memory.after += [bare]
+    job = site.push(small())
+    assert job.state is State.CONFIRMED
+    assert len(site.outbox.ledger(site.server.base, job.case)) == 5
+
+
+def test_entries_that_failed_in_a_good_answer_are_listed_and_the_case_is_not_ok(site: Deployment, memory: Strange) -> None:
+    def fail_one(reply: Resource) -> Resource:
+        entries = [*reply["entry"]]
+        entries[2] = {"response": {"status": "422 Unprocessable"}}
+        return reply | {"type": "batch-response", "entry": entries}
+
+    memory.after.append(fail_one)
+    job = site.push(small())
+    assert (job.state, job.reason) == (State.DEAD, "sync-entry")
+    assert job.report is not None
+    assert not job.report["ok"]
+    assert "Bundle.entry[2]" in str(job.report["outcome"])
+
+
+def test_what_the_server_drops_or_changes_is_told_with_its_place(site: Deployment, memory: Strange) -> None:
+    def alter(reply: Resource) -> Resource:
+        igg = next(e["resource"] for e in reply["entry"] if e.get("resource", {}).get("code", {}).get("text") == "IgG")
+        del igg["valueQuantity"]["unit"]
+        igg["status"] = "amended"
+        igg["language"] = "en"
+        return reply
+
+    memory.after.append(alter)
+    job = site.push(small())
+    assert (job.state, rules(job)) == (State.CONFIRMED, {"sync-dropped", "sync-changed", "sync-added"})
+    assert job.report is not None
+    assert not job.report["ok"]
+    assert "Observation.valueQuantity.unit" in str(job.report["outcome"])
+
+
+def test_a_server_that_cannot_do_it_is_refused_before_the_first_write(engine: Engine, tmp_path: Path) -> None:
+    class Old(Strange):
+        def capabilities(self) -> Resource:
+            return super().capabilities() | {"fhirVersion": "3.0.2"}
+
+    memory = Old()
+    with Deployment(engine, tmp_path / "site", memory) as site:
+        site.accept(small())
+        with pytest.raises(ServerRefused) as refusal:
+            site.attempt()
+        assert [issue.rule for issue in refusal.value.issues] == ["sync-unfit"]
+        assert memory.submitted == []
+
+
+def test_a_plan_is_carried_out_to_the_letter_or_not_at_all(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    changed = small(change=lambda record: observed(record, 40))
+    plan = "\n".join(step.key for step in changes_of(site.plan(changed)))
+    igg = found(memory, "IgG")
+    memory.edit("Observation", igg["id"], lambda one: one.update(note=[{"text": "seen"}]))
+    job = site.push(changed, plan=plan, overwrite=True)
+    assert (job.state, job.reason) == (State.CONFLICT, "sync-plan-stale")
+    assert memory.versions("Observation", igg["id"]) == 2
+    plan = "\n".join(step.key for step in changes_of(site.plan(changed, overwrite=True)))
+    other = small(change=lambda record: observed(record, 41))
+    assert site.push(other, plan=plan, overwrite=True).reason == "sync-plan-stale"
+    assert site.push(changed, plan=plan, overwrite=True).state is State.CONFIRMED
+
+
+def test_a_fault_of_ours_in_one_case_does_not_stop_the_others(site: Deployment, memory: Strange) -> None:
+    def broken(_bundle: Resource) -> None:
+        raise KeyError("a value of the patient")
+
+    memory.before.append(broken)
+    job: Job = site.push(small())
+    assert (job.state, job.reason) == (State.DEAD, "sync-internal")
+    assert "patient" not in str(job.report)
+    assert site.push(small("small-2")).state is State.CONFIRMED
