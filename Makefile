@@ -6,7 +6,7 @@ PORT ?= 8000
 ARGS ?=
 # The documented example key (examples/README.md): the goldens and the examples are made with it, nothing else may be.
 EXAMPLE_KEY := casebridge-example-key-do-not-use-in-production
-TYPED := $(strip service $(wildcard scripts/*.py))
+TYPED := $(strip service $(wildcard scripts/*.py) scripts/hapi-server)
 
 export PORT
 ifdef PYTHON
@@ -15,7 +15,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup java run test lint types golden bench lock clean
+.PHONY: help setup java postgres run test lint types golden bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,11 +29,14 @@ run: setup ## convert the example cases into build/bundles, validate them, then 
 	@$(BIN)/casebridge validate build/bundles --errors-only
 	@exec $(BIN)/casebridge serve --port "$$PORT"
 
-test: setup java lint types ## all checks and every test (ARGS=... goes to pytest)
+test: setup java postgres lint types ## all checks and every test (ARGS=... goes to pytest)
 	$(BIN)/pytest $(ARGS)
 
 java: # a JDK and Maven for the tests that ask HAPI, where they can be installed
 	@scripts/setup.sh java
+
+postgres: # PostgreSQL for the tests that store in it, where it can be installed
+	@scripts/setup.sh postgres
 
 lint: setup ## style, format and layers
 	$(BIN)/ruff check .
@@ -57,9 +60,9 @@ bench: setup ## run every bench/bench_*.py
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-config --custom-compile-command "make lock" $(UPGRADE)
 
-lock: setup ## compile requirements.lock and requirements-dev.lock anew (UPGRADE=--upgrade)
+lock: setup ## compile requirements.lock (a deployment, see Dockerfile) and requirements-dev.lock anew (UPGRADE=--upgrade)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra postgres --output-file requirements.lock
 	$(COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove .venv and everything that was built or cached

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Makes this folder ready to work in. Safe to run again and again: it does only what is missing.
 #
-#   scripts/setup.sh venv    everything that requirements-dev.lock names, and the command casebridge, into .venv
-#   scripts/setup.sh java    a JDK (17 or newer) and Maven, for the tests that ask HAPI for its judgement
+#   scripts/setup.sh venv        everything that requirements-dev.lock names, and the command casebridge, into .venv
+#   scripts/setup.sh java        a JDK (17 or newer) and Maven, for the tests that ask HAPI: its validator, its server
+#   scripts/setup.sh postgres    PostgreSQL, for the tests of the outbox in it
 #
 # PYTHON=/path/to/python3 names the interpreter (3.11 or newer). Where it runs as root on Debian or Ubuntu it installs
-# missing system packages with apt-get; elsewhere it says in one sentence what to install. Only `java` goes on without.
+# missing system packages with apt-get; elsewhere it says in one sentence what to install. `java` and `postgres` go on without.
 set -eu
 unset CDPATH
 cd -- "$(dirname -- "$0")/.."
@@ -125,11 +126,33 @@ setup_java() {
     "(Debian, Ubuntu, as root: apt-get install default-jdk-headless maven)."
 }
 
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+# Debian keeps it off the PATH, in a folder for each version.
+has_postgres() { command -v pg_ctl >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1; }
+
+# Debian's package would make and start a cluster of the system's, which nobody here wants: the tests make their own.
+install_postgres() {
+  no_cluster=/etc/postgresql-common/createcluster.d/casebridge.conf
+  mkdir -p "${no_cluster%/*}"
+  echo "create_main_cluster = false" >"$no_cluster"
+  apt_install postgresql || true
+  rm -f "$no_cluster"
+}
+
+setup_postgres() {
+  has_postgres && return
+  ! can_apt || install_postgres
+  has_postgres && return
+  say "no PostgreSQL here: the tests that need it will not run (Debian, Ubuntu, as root: apt-get install postgresql)."
+}
+
 [ $# -gt 0 ] || set -- venv
 for step in "$@"; do
   case $step in
     venv) setup_venv ;;
     java) setup_java ;;
-    *) die "unknown step '$step': venv or java" ;;
+    postgres) setup_postgres ;;
+    *) die "unknown step '$step': venv, java or postgres" ;;
   esac
 done
