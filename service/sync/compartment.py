@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from service.errors import ServerRefused
@@ -59,10 +59,10 @@ def read_compartment(server: FhirServer, patient: Resource, system: str, types: 
     return held(raw, system, server.base)
 
 
-def held(raw: Collection[Resource], system: str, base: str, names: Mapping[str, str] | None = None) -> list[Held]:
-    """Resources of one case, with the references among them, and those to `names` (Type/id), turned back to identities."""
+def held(raw: Collection[Resource], system: str, base: str) -> list[Held]:
+    """Resources of one case, with the references among them turned back to identities."""
     identities = [identity_of(one, system) for one in raw]
-    names = dict(names or {}) | {reference_to(one): identity for one, identity in zip(raw, identities, strict=True) if identity}
+    names = {reference_to(one): identity for one, identity in zip(raw, identities, strict=True) if identity}
     return [Held(one, from_wire(one, names, base), identity) for one, identity in zip(raw, identities, strict=True)]
 
 

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 
 from service.errors import ServerRefused
 from service.fhir.search import token
-from service.sync.canonical import DEPLOYMENT, digest_of
-from service.sync.compartment import find, find_patient, held, known_of, read_compartment
+from service.sync.canonical import DEPLOYMENT, digest_of, identity_of
+from service.sync.compartment import duplicates, find, find_patient, known_of, read_compartment
 from service.sync.outbox import Entry
 from service.sync.plan import Known, Step, Wanted
 from service.sync.retire import is_retired
@@ -59,19 +59,24 @@ def read(server: FhirServer, wanted: Wanted, known: Mapping[str, Known], *, whol
     return _confirmed(known_of(found, dict(known)), wanted)
 
 
-def look_for(server: FhirServer, wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known]) -> dict[str, Known]:
-    """The same for the resources of some steps only, found by their identities."""
+def look_for(server: FhirServer, system: str, steps: Sequence[Step]) -> dict[str, Resource]:
+    """What the server holds of these resources, by their identities, in the form of a reply to their creation.
+
+    Raises ServerRefused where it holds one of them twice.
+    """
     by_type: dict[str, list[str]] = {}
     for step in steps:
         by_type.setdefault(step.resource_type, []).append(step.identity)
-    raw: list[Resource] = []
+    found: dict[str, Resource] = {}
     for resource_type, some in by_type.items():
         for start in range(0, len(some), _AT_ONCE):
-            tokens = ",".join(token(wanted.system, identity) for identity in some[start : start + _AT_ONCE])
-            raw += find(server, resource_type, [("identifier", tokens)])
-    names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items() if not one.gone}
-    found = known_of(held(raw, wanted.system, server.base, names), {})
-    return _confirmed({step.identity: found[step.identity] for step in steps if step.identity in found}, wanted)
+            tokens = ",".join(token(system, identity) for identity in some[start : start + _AT_ONCE])
+            for one in find(server, resource_type, [("identifier", tokens)]):
+                identity = identity_of(one, system) or ""
+                if identity in found:
+                    raise duplicates(2, resource_type)
+                found[identity] = {"resource": one, "response": {"status": "200 OK"}}
+    return found
 
 
 def _confirmed(known: dict[str, Known], wanted: Wanted) -> dict[str, Known]:

@@ -25,12 +25,14 @@ from service.sync.outbox import Entry, Job, LeaseLost, Outbox, State, Worker
 from service.sync.plan import ACTIONS, Known, Step, Wanted, changes_of, decide
 from service.sync.server import FhirServer, Resource
 from service.sync.waiting import backoff
-from service.sync.write import judge, transaction
+from service.sync.write import answers, judge, silent, transaction
 
 # How often a race is run again before the job is put off.
 ROUNDS: Final = 6
 # Under which name the outbox remembers how many entries a server takes.
 LIMIT: Final = "most-entries"
+# As HAPI and Microsoft's server word it: "exceeded configured limit of 500", "maximum permitted transaction bundle size of 50".
+_LIMIT: Final = re.compile(r"(?:limit|size|maximum) of (\d{1,6})\b")
 # Refusals that concern who we are or where we ask, and so every case alike.
 _OF_THE_SERVER: Final = (0, 401, 403, 404, 405)
 
@@ -153,18 +155,20 @@ class Pusher:
             raise LeaseLost
         run.sending = True
         reply = self._server.submit(transaction(run.wanted, steps, run.known, job.created, self._server.base))
-        written = judge(reply, run.wanted, steps, run.known, self._server.base)
-        found = written.known | (look_for(self._server, run.wanted, written.silent, run.known) if written.silent else {})
+        held, failed = answers(reply, run.wanted.system)
+        if missing := silent(held, steps, run.known):
+            held |= look_for(self._server, run.wanted.system, missing)
+        written = judge(held, run.wanted, steps, run.known, self._server.base)
         run.sending, run.seen = False, True
-        run.known |= found
+        run.known |= written.known
         run.issues += written.issues
         for step in steps:
-            if step.identity in found and (step.action != "create" or step.identity in written.created):
+            if step.identity in written.known and (step.action != "create" or step.identity in written.created):
                 run.done[step.identity] = step
         deleted = [step.identity for step in steps if step.action == "retire" and run.known[step.identity].gone]
         self._outbox.record(job, self._worker, self._rows(run), deleted)
-        if any(issue.rule == "sync-entry" for issue in written.issues):
-            raise ServerRefused(written.issues, status=422)
+        if failed:
+            raise ServerRefused(failed, status=422)
 
     def _most_entries(self, run: _Run) -> int:
         remembered = self._outbox.recall(run.job.target, LIMIT)
@@ -172,7 +176,7 @@ class Pusher:
 
     def _learn_limit(self, run: _Run, refusal: ServerRefused, sent: int) -> int:
         """How many entries to send after this refusal. Raises it where it is about something else, or where one is too many."""
-        said = re.search(r"limit of (\d{1,6})\b", _diagnostics(refusal.outcome))
+        said = _LIMIT.search(_diagnostics(refusal.outcome))
         if refusal.status != 413 and said is None:
             raise refusal
         named = int(said[1]) if said else sent

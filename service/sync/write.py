@@ -22,13 +22,11 @@ from service.sync.server import Resource
 
 @dataclass(frozen=True)
 class Written:
-    """What a transaction came to: what is now known of each resource, those that it created, what the server changed or
-    refused, and the steps of which it said nothing: their resources have to be looked for."""
+    """What a transaction came to: what is now known of each resource, those that it created, and what the server changed."""
 
     known: dict[str, Known]
     created: frozenset[str]
     issues: list[Issue]
-    silent: list[Step]
 
 
 def transaction(wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], recorded: float, base: str) -> Resource:
@@ -80,36 +78,41 @@ def _provenance(wanted: Wanted, steps: Sequence[Step], targets: Sequence[str], r
     return {"fullUrl": URN + name, "resource": resource, "request": request}
 
 
-def judge(reply: Resource, wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], base: str) -> Written:
-    """The reply, entry by entry. Answers are paired with what was asked by the identity that they hold and never by their
-    place: servers merge entries and leave some out. Raises ServerUnavailable where it is no answer to a transaction."""
-    entries = reply.get("entry")
-    if (
-        reply.get("resourceType") != "Bundle"
-        or not str(reply.get("type")).endswith("-response")
-        or not isinstance(entries, list)
-    ):
+def answers(reply: Resource, system: str) -> tuple[dict[str, Resource], list[Issue]]:
+    """The entries of a reply by the identity of the resource that they hold, and what failed.
+
+    Never by their place: servers merge entries and leave some out. Raises ServerUnavailable where it answers no transaction.
+    """
+    entries, kind = reply.get("entry"), str(reply.get("type"))
+    if reply.get("resourceType") != "Bundle" or not kind.endswith("-response") or not isinstance(entries, list):
         text, fix = "the server did not answer the transaction with a Bundle of responses", "see whether this is a FHIR server"
         raise ServerUnavailable([Issue("error", "structure", "sync-reply", text, fix=fix)], sent=True)
-    failed = list(_failures(entries))
-    held = {identity: entry for entry in entries if (identity := _identity(entry, wanted.system))}
+    return {identity: entry for entry in entries if (identity := _identity(entry, system))}, list(_failures(entries))
+
+
+def silent(held: Mapping[str, Resource], steps: Sequence[Step], known: Mapping[str, Known]) -> list[Step]:
+    """The steps of which a reply said nothing: their resources have to be looked for."""
+    return [step for step in steps if step.identity not in held and _remains(step, known)]
+
+
+def judge(
+    held: Mapping[str, Resource], wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], base: str
+) -> Written:
+    """What became of each resource, by the entries that answer for it."""
     names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items()}
     names |= {reference_to(entry["resource"]): identity for identity, entry in held.items()}
     found: dict[str, Known] = {}
     created: set[str] = set()
-    silent: list[Step] = []
     issues: list[Issue] = []
     for step in steps:
         entry = held.get(step.identity)
         if not _remains(step, known):
             found[step.identity] = replace(known[step.identity], gone=True, current=None)
-        elif entry is None:
-            silent.append(step)
-        else:
+        elif entry is not None:
             found[step.identity], more = _stored(step, entry, wanted, known, names, base)
             issues += more
             created.update([step.identity] if _status(entry) == 201 and step.action == "create" else [])
-    return Written(found, frozenset(created), [*failed, *issues], silent)
+    return Written(found, frozenset(created), issues)
 
 
 def _stored(
