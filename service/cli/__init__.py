@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from service import __version__
-from service.cli import convert, mappings, pull, push, serve, sync, validate
+from service.cli import convert, demo, mappings, pull, push, serve, sync, validate
 from service.cli.inputs import shown
 from service.cli.output import EXIT_CODES, FINDINGS, INTERNAL, SERVER, UNREADABLE, USAGE, Report
 from service.errors import CasebridgeError, MappingInvalid, OutboxFull, ServerRefused, ServerUnavailable, Usage
@@ -60,6 +60,6 @@ def main() -> None:
     """Clinical case records to FHIR R4 and back, by declaration."""
 
 
-_TRANSFER = (push.plan, push.push, pull.pull, sync.sync)
+_TRANSFER = (push.plan, push.push, pull.pull, sync.sync, demo.demo)
 for _command in (convert.convert, convert.to_case, validate.validate, mappings.mappings, *_TRANSFER, serve.serve):
     main.add_command(_command)

@@ -47,6 +47,7 @@ def pull(
     as_json: bool,
 ) -> None:
     """Pull cases from a FHIR server: one, or all that this deployment wrote. What the form cannot hold is reported."""
+    from service.sync import marks
     from service.sync.pull import pull as pull_one
     from service.sync.push import reading
     from service.transfer import Transfer
@@ -76,7 +77,7 @@ def pull(
                 _write(result, folder, name)
                 count += 1
         if mark is not None:
-            _remember(box, server.base, transfer.deployment, mark)
+            marks.remember(box, server.base, transfer.deployment, mark)
     for here in local.values():
         issue = Issue("error", "not-found", "sync-not-there", "the server does not hold this case", fix="push it")
         report.add([issue.at(source=Origin(here.file))])
@@ -94,6 +95,7 @@ def _patients(
     since_last: bool,
 ) -> tuple[Iterator[Resource], Mark | None]:
     """The Patients to pull; and the mark to set once they are safe, where the pull is an incremental one."""
+    from service.sync import marks
     from service.sync import pull as pulls
 
     if cases:
@@ -104,7 +106,8 @@ def _patients(
             raise click.UsageError("--identifier is SYSTEM|VALUE")
         return pulls.by_identifier(server, system, value), None
     if since_last:
-        found, mark = pulls.changed(server, transfer.deployment, transfer.types, _mark(box, server.base, transfer.deployment))
+        before = marks.last(box, server.base, transfer.deployment)
+        found, mark = pulls.changed(server, transfer.deployment, transfer.types, before)
         return iter(found), mark
     return pulls.of_deployment(server, transfer.deployment), None
 
@@ -156,18 +159,3 @@ def _write(result: Mapping[str, Any], folder: Path | None, name: str) -> None:
         replace(folder / f"{name}.json", [json.dumps(dict(result), indent=True)])
     else:
         sys.stdout.buffer.write(json.dumps(dict(result)) + b"\n")
-
-
-def _mark(box: Outbox, target: str, deployment: str) -> Mark:
-    from service.fhir import json
-    from service.sync.pull import Mark
-
-    text = box.recall(target, f"pulled {deployment}")
-    held: Any = json.loads(text) if text else {}
-    return Mark(**held)
-
-
-def _remember(box: Outbox, target: str, deployment: str, mark: Mark) -> None:
-    from service.fhir import json
-
-    box.remember(target, f"pulled {deployment}", json.dumps(mark.to_json()).decode())

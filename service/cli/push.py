@@ -47,6 +47,7 @@ def plan(
     A conflict is a resource that someone else changed on the server and that the case would change too: exit code 1.
     """
     from service.fhir import json
+    from service.sync.forms import of_case, of_plan
     from service.sync.push import preview
 
     settings, report = read_settings(), Report()
@@ -55,14 +56,13 @@ def plan(
     with connect(settings, url) as server, outbox(settings) as box:
         for name, wanted in _converted(transfer, list(input_files(case)), report, lenient=lenient):
             steps = preview(server, box, wanted, overwrite=overwrite)
-            shown = [_step(step, show_values=show_values) for step in steps]
-            plans.append({"label": name, "case": wanted.case, "steps": shown})
+            plans.append(of_case(name, wanted.case, steps, show_values=show_values))
             if any(step.action == "conflict" for step in steps):
                 report.code = max(report.code, FINDINGS)
             if not as_json:
                 click.echo("\n".join(_lines(name, steps, show_values=show_values)))
         if as_json:
-            made = {"server": server.base, "mapping": transfer.mapping, "cases": plans}
+            made = of_plan(server.base, transfer.mapping, plans)
             click.echo(json.dumps(made, indent=True).decode(), nl=False)
     report.finish()
 
@@ -158,13 +158,6 @@ def _read_plan(path: str | None) -> dict[str, str] | None:
     except (KeyError, TypeError):
         raise click.UsageError("--plan takes what casebridge plan --json has written") from None
     return {case: "\n".join(step.key for step in changes_of(steps)) for case, steps in cases.items()}
-
-
-def _step(step: Step, *, show_values: bool) -> dict[str, Any]:
-    fields = ("action", "identity", "resource_type", "resource_id", "version", "digest", "reason")
-    values = ("before", "after") if show_values else ()
-    changes = [{"kind": one.kind, "place": one.place, **{name: getattr(one, name) for name in values}} for one in step.changes]
-    return {name: getattr(step, name) for name in fields} | {"changes": changes}
 
 
 def _lines(name: str, steps: Sequence[Step], *, show_values: bool) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,11 +97,12 @@ class Follow:
 def told(follow: Follow) -> int:
     """Prints what became of each job, and what to do about those that are not done; gives the exit code."""
     from service.fhir import json
+    from service.sync.forms import of_job
     from service.sync.outbox import OPEN
 
     jobs = follow.jobs()
     if follow.as_json:
-        click.echo(json.dumps({"jobs": [as_json(job) for job in jobs]}, indent=True).decode(), nl=False)
+        click.echo(json.dumps({"jobs": [of_job(job) for job in jobs]}, indent=True).decode(), nl=False)
     else:
         for job in jobs:
             click.echo(line(job))
@@ -141,25 +142,3 @@ def issues_of(job: Job) -> Iterator[Issue]:
             rule = one["details"]["coding"][0]["code"]
             text += f" (× {times[text]})" if times[text] > 1 else ""
             yield Issue(one["severity"], one["code"], rule, text, fix=one.get("diagnostics"), expression=expression)
-
-
-def as_json(job: Job) -> dict[str, Any]:
-    """A job for programs. What the server said in its own words is left out: it may repeat a patient's values."""
-    report = {name: value for name, value in (job.report or {}).items() if name != "server"}
-    return {
-        "id": job.id,
-        "run": job.run,
-        "server": job.target,
-        "case": job.case,
-        "label": job.label,
-        "state": job.state.value,
-        "attempts": job.attempts,
-        "nextTry": _instant(job.next_try) if job.next_try else None,
-        "created": _instant(job.created),
-        "reason": job.reason,
-        "report": report or None,
-    }
-
-
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,6 +10,7 @@ import click
 from service import __version__
 from service.cli.inputs import must_exist
 from service.cli.mapping_sets import load
+from service.cli.servers import must_be_allowed
 from service.config import DEFAULT_SET, read_settings
 
 
@@ -20,10 +21,12 @@ from service.config import DEFAULT_SET, read_settings
 def serve(host: str, port: int, workers: int) -> None:
     """Start the HTTP service."""
     settings = read_settings()
-    # A missing package, a bad mapping set, an unwritable home: told here, and not by a worker that dies.
+    # A missing package, a bad mapping set, an unwritable home, a bad address: told here, and not by a worker that dies.
     must_exist(settings.packages)
     load(settings, DEFAULT_SET)
+    must_be_allowed(settings)
     click.echo(f"Casebridge {__version__} on http://{host}:{port}/ (stop it with Ctrl-C)", err=True)
     arguments = ["--bind", f"{host}:{port}", "--workers", str(workers), "--threads", "8", "--worker-class", "gthread"]
-    module = [sys.executable, "-m", "gunicorn", *arguments, "--log-level", "warning", "service.api:create_app()"]
+    arguments += ["--config", "python:service.api.gunicorn_hooks", "--log-level", "warning"]
+    module = [sys.executable, "-m", "gunicorn", *arguments, "service.api:create_app()"]
     os.execv(sys.executable, module)  # noqa: S606  our own interpreter, and arguments that click has checked

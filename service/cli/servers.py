@@ -31,11 +31,20 @@ def connect(settings: Settings, url: str) -> RestServer:
     return RestServer(url, settings.access)
 
 
+def must_be_allowed(settings: Settings) -> None:
+    """Raises Usage where one of the servers of the settings may not be asked, or not in this way. Sends nothing."""
+    reachable = settings.reachable()
+    if reachable:
+        from service.sync.rest import RestServer
+    for url, access in reachable:
+        RestServer(url, access).close()
+
+
 def outbox(settings: Settings) -> Outbox:
     """The outbox of these settings; made where there is none."""
     from service.sync.outbox import default_url, open_outbox
 
-    return open_outbox(settings.database or default_url(settings.home))
+    return open_outbox(settings.database or default_url(settings.home), most_open=settings.most_jobs)
 
 
 def seconds(text: str) -> float:

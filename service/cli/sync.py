@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.output import EXIT_CODES, FINDINGS, OK, render
-from service.cli.runs import Follow, as_json, issues_of, line, told
+from service.cli.runs import Follow, issues_of, line, told
 from service.cli.servers import connect, outbox, seconds, server_option
 from service.config import Settings, read_settings
 from service.errors import Usage
@@ -43,13 +43,14 @@ def status(job: tuple[str, ...], all_: bool, json_: bool, show_values: bool) -> 
     Exit code 1 where a job is dead or in conflict.
     """
     from service.fhir import json
+    from service.sync.forms import of_job
     from service.sync.outbox import State
 
     with outbox(read_settings()) as box:
         counts = box.counts()
         jobs = [box.job(one) for one in job] if job else box.jobs(states=None if all_ else _unfinished())
         if json_:
-            said = {"counts": {state.value: count for state, count in counts.items()}, "jobs": [as_json(one) for one in jobs]}
+            said = {"counts": {state.value: count for state, count in counts.items()}, "jobs": [of_job(one) for one in jobs]}
             click.echo(json.dumps(said, indent=True).decode(), nl=False)
         else:
             click.echo(", ".join(f"{state.value} {count}" for state, count in counts.items() if count) or "the outbox is empty")

@@ -50,8 +50,8 @@ def abilities(statement: Resource) -> Abilities:
     software = statement.get("software")
     named = software if isinstance(software, dict) else {}
     return Abilities(
-        fhir_version=str(statement.get("fhirVersion", "")),
-        software=" ".join(str(named[key]) for key in ("name", "version") if key in named),
+        fhir_version=_shown(statement.get("fhirVersion", "")),
+        software=_shown(" ".join(str(named[key]) for key in ("name", "version") if key in named)),
         transaction="transaction" in interactions,
         everything="everything" in {one.get("name") for one in _objects(resources.get("Patient", {}), "operation")},
         types=frozenset(resources),
@@ -72,6 +72,11 @@ def unfit(able: Abilities, types: Sequence[str]) -> Iterator[Issue]:
     if unconditional:
         text = f"the server does not create {', '.join(unconditional)} on a condition: a lost answer could leave two copies"
         yield _unfit(text, "have conditional create enabled there")
+
+
+def _shown(words: object) -> str:
+    """A server's own words for a terminal: short, and nothing that steers it."""
+    return "".join(letter for letter in str(words) if letter.isprintable())[:80]
 
 
 def _unfit(text: str, fix: str) -> Issue:

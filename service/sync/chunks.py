@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from service.errors import ServerRefused
 
 # HAPI's check for equal conditions in one bundle is quadratic: beyond this a bundle costs more than two.
-MOST_ENTRIES = 500
+MOST_ENTRIES: Final = 500
+# As HAPI and Microsoft's server word it: "maximum permitted transaction bundle size of 50", "exceeded configured limit of 500".
+_NAMED: Final = re.compile(r"(?:limit|size|maximum) of (\d{1,6})\b")
 
 
 class Inseparable(ValueError):
@@ -31,6 +37,19 @@ def chunks(names: Sequence[str], references: Mapping[str, Collection[str]], most
             parts.append([])
         parts[-1] += circle
     return parts
+
+
+def after_refusal(refusal: ServerRefused, sent: int) -> int | None:
+    """How many entries to try next where a server refused `sent` of them: as many as it names, else half.
+
+    None where it was not their number that it refused.
+    """
+    issues = (refusal.outcome or {}).get("issue")
+    words = [str(one.get("diagnostics", "")) for one in issues if isinstance(one, dict)] if isinstance(issues, list) else []
+    said = _NAMED.search(" ".join(words))
+    if refusal.status != 413 and said is None:
+        return None
+    return int(said[1]) if said and int(said[1]) < sent else sent // 2
 
 
 def circles(names: Sequence[str], references: Mapping[str, Collection[str]]) -> Iterator[list[str]]:

@@ -8,7 +8,6 @@ a create names its identity as condition and an update the version that it repla
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +18,11 @@ from service.issues import Issue, has_errors, to_operation_outcome
 from service.sync import payload
 from service.sync.abilities import Abilities, usable
 from service.sync.canonical import references_in
-from service.sync.chunks import MOST_ENTRIES, Inseparable, chunks
+from service.sync.chunks import MOST_ENTRIES, Inseparable, after_refusal, chunks
 from service.sync.known import is_as_left, look_for, of_ledger, read, to_ledger
 from service.sync.outbox import Entry, Job, LeaseLost, Outbox, State, Worker
 from service.sync.plan import ACTIONS, Known, Step, Wanted, changes_of, decide
-from service.sync.server import FhirServer, Resource
+from service.sync.server import FhirServer
 from service.sync.waiting import backoff
 from service.sync.write import answers, judge, silent, transaction
 
@@ -31,8 +30,6 @@ from service.sync.write import answers, judge, silent, transaction
 ROUNDS: Final = 6
 # Under which name the outbox remembers how many entries a server takes.
 LIMIT: Final = "most-entries"
-# As HAPI and Microsoft's server word it: "exceeded configured limit of 500", "maximum permitted transaction bundle size of 50".
-_LIMIT: Final = re.compile(r"(?:limit|size|maximum) of (\d{1,6})\b")
 # Refusals that concern who we are or where we ask, and so every case alike.
 _OF_THE_SERVER: Final = (0, 401, 403, 404, 405)
 
@@ -135,12 +132,10 @@ class Pusher:
     def _write(self, run: _Run, steps: Sequence[Step]) -> None:
         """All steps, in as many transactions as the server's limit makes necessary."""
         by_name = {step.identity: step for step in steps}
-        references = {name: references_in(run.wanted.resources.get(name, {})) for name in by_name}
         most = self._most_entries(run)
         while by_name:
             try:
-                parts = chunks(list(by_name), references, most - 1)
-                for part in parts:
+                for part in self._parts(run, list(by_name), most - 1):
                     self._send(run, [by_name[name] for name in part])
                     for name in part:
                         del by_name[name]
@@ -148,6 +143,11 @@ class Pusher:
                 raise _too_large(error.size, most) from None
             except ServerRefused as refusal:
                 most = self._learn_limit(run, refusal, min(most, len(by_name) + 1))
+
+    def _parts(self, run: _Run, names: list[str], most: int) -> list[list[str]]:
+        if len(names) <= most:
+            return [names]
+        return chunks(names, {name: references_in(run.wanted.resources.get(name, {})) for name in names}, most)
 
     def _send(self, run: _Run, steps: Sequence[Step]) -> None:
         job = run.job
@@ -176,11 +176,9 @@ class Pusher:
 
     def _learn_limit(self, run: _Run, refusal: ServerRefused, sent: int) -> int:
         """How many entries to send after this refusal. Raises it where it is about something else, or where one is too many."""
-        said = _LIMIT.search(_diagnostics(refusal.outcome))
-        if refusal.status != 413 and said is None:
+        most = after_refusal(refusal, sent)
+        if most is None:
             raise refusal
-        named = int(said[1]) if said else sent
-        most = named if named < sent else sent // 2
         if most < 2:
             raise _too_large(1, sent)
         self._outbox.remember(run.job.target, LIMIT, str(most))
@@ -268,13 +266,6 @@ def _internal(error: Exception) -> CasebridgeError:
 def _too_large(size: int, most: int) -> ServerRefused:
     text = f"{size} resources can only be sent together, and the server takes {most} entries, our Provenance among them"
     return ServerRefused([Issue("error", "too-costly", "sync-bundle-limit", text, fix="have the limit raised")], status=422)
-
-
-def _diagnostics(outcome: Resource | None) -> str:
-    issues = (outcome or {}).get("issue")
-    return (
-        " ".join(str(one.get("diagnostics", "")) for one in issues if isinstance(one, dict)) if isinstance(issues, list) else ""
-    )
 
 
 def _report(run: _Run, steps: Sequence[Step], error: CasebridgeError | None) -> dict[str, Any]:

@@ -177,10 +177,9 @@ def unreached(server: Origin, why: str) -> ServerUnavailable:
 
 def too_busy(server: Origin, left: float | None) -> ServerUnavailable:
     """Nothing was sent: it asked to be left alone for longer than a thread waits, or all requests that may be are under way."""
-    asked = (
-        "too many requests to it are under way" if left is None else f"it asked to be left alone for {left:.0f} seconds more"
-    )
-    text = f"the server at {server} was not asked: {asked}"
+    busy = "too many requests to it are under way"
+    text = f"the server at {server} was not asked: "
+    text += busy if left is None else f"it wants to be left alone for {left:.0f} seconds more"
     issue = Issue("error", "throttled", "sync-busy", text, fix="try again later")
     return ServerUnavailable([issue], retry_after=left)
 
@@ -244,7 +243,8 @@ def _told(outcome: dict[str, Any] | None) -> str:
 
 
 def _safe_parts(issue: dict[str, Any]) -> Iterator[str]:
-    number = _HAPI.match(str(issue.get("diagnostics", "")))
+    diagnostics = issue.get("diagnostics")
+    number = _HAPI.match(diagnostics) if isinstance(diagnostics, str) else None
     if number:
         yield number[0]
     code = issue.get("code")

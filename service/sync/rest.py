@@ -321,7 +321,8 @@ class _Wire:
 
     def _fetch(self, request: _Request) -> tuple[Exchange, Reply | CasebridgeError]:
         limits = self._limits
-        exchange = Exchange(seconds=limits.total, connect=limits.connect, allow_local=self._allow_local)
+        connect = min(limits.connect, limits.total)
+        exchange = Exchange(seconds=limits.total, connect=connect, allow_local=self._allow_local)
         before = _under_way.set(exchange)
         found: Reply | CasebridgeError
         try:
@@ -349,6 +350,9 @@ class _Wire:
             cert=self._cert if request.own else None,
         )
         with response:
+            if response.status_code < 200:
+                # Early hints and the like: the answer comes after it, and would be taken for that to the next request.
+                raise replies.garbled("it is not final")
             headers = {name.lower(): value for name, value in response.headers.items()}
             asked = request.headers["X-Request-ID"]
             return Reply(response.status_code, headers, self._body(response), request.server, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from service.errors import CasebridgeError, ServerRefused
-from service.sync.outbox import OPEN, Job, Outbox, Worker, this_worker
+from service.sync.outbox import OPEN, Job, LeaseLost, Outbox, State, Worker, this_worker
 from service.sync.push import Patience, Pusher
 from service.sync.server import FhirServer
 
 # How often, in seconds, to look for jobs that another process may have left or finished.
 _LOOK_AGAIN = 0.5
+# How long, in seconds, a service leaves a server alone that would refuse every job, and an outbox that failed.
+_REFUSED_FOR = 300.0
+_FAILED_FOR = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -48,24 +54,40 @@ class Drain:
         Raises ServerRefused where the server would refuse every job.
         """
         with ThreadPoolExecutor(self.threads, "push") as pool:
-            for done in [pool.submit(self._thread) for _ in range(self.threads)]:
+            for done in [pool.submit(self._thread, self._stays, self._give_up) for _ in range(self.threads)]:
                 done.result()
         if self._failure:
             raise self._failure
 
     def forever(self) -> None:
-        """Works until `stop` is set, as a service does: what is refused now is tried again when it is due."""
-        while not self.stop.is_set():
-            self._thread()
-            self.stop.wait(_LOOK_AGAIN)
+        """Works until `stop` is set, as one thread of a service does; nothing else ends it.
 
-    def _thread(self) -> None:
+        A server that would refuse every job is left alone for some minutes. A failure of the outbox, or a fault of ours, costs
+        a line in the log, which tells no value, and a pause; the job in hand is handed on when its lease ends.
+        """
+        while not self.stop.is_set():
+            try:
+                self._thread(lambda: not self.stop.wait(_LOOK_AGAIN), self._leave_alone)
+            except Exception as error:  # noqa: BLE001  the thread is all that sends what was acknowledged
+                what = error.issues[0].rule if isinstance(error, CasebridgeError) else type(error).__name__
+                _log.error("the outbox is not worked on for %g s: %s", _FAILED_FOR, what)
+                self.stop.wait(_FAILED_FOR)
+
+    def _give_up(self, _job: Job, error: ServerRefused) -> None:
+        self._failure = error
+
+    def _leave_alone(self, job: Job, error: ServerRefused) -> None:
+        self.outbox.hold(job.target, self.now() + _REFUSED_FOR, error.issues[0].rule)
+        _log.error("a server refused all jobs, and is left alone for %g s: %s", _REFUSED_FOR, error.issues[0].rule)
+
+    def _thread(self, stays: Callable[[], bool], refused: Callable[[Job, ServerRefused], None]) -> None:
+        """`stays` waits where no job is due, and says whether to look again; `refused` hears of a server that wants no job."""
         worker = this_worker()
         pushers: dict[str, Pusher] = {}
         while not self.stop.is_set() and not self._failure:
             job = self.outbox.claim(worker, now=self.now(), target=self.target)
             if job is None:
-                if not self._stays():
+                if not stays():
                     return
                 continue
             try:
@@ -73,7 +95,9 @@ class Drain:
                 pushers[job.target] = pusher
                 self._note(pusher.run(job))
             except ServerRefused as error:
-                self._failure = error
+                refused(job, error)
+            except LeaseLost:
+                continue  # while it waited for the server, another worker took the job over
 
     def _note(self, job: Job) -> None:
         if job.state not in OPEN:
@@ -93,7 +117,7 @@ class Drain:
             return False
         due = self.outbox.next_due(target=self.target)
         if due is None:
-            counts = self.outbox.counts(target=self.target)
-            return any(counts.get(state) for state in OPEN) and not self.stop.wait(_LOOK_AGAIN)
+            return False
         left = due - self.now()
-        return left <= self.wait and not self.stop.wait(min(max(left, 0.01), _LOOK_AGAIN))
+        is_in_hands = self.outbox.counts(target=self.target)[State.SENDING] > 0
+        return (is_in_hands or left <= self.wait) and not self.stop.wait(min(max(left, 0.01), _LOOK_AGAIN))

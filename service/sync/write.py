@@ -12,7 +12,7 @@ from typing import Any
 from service.errors import ServerUnavailable
 from service.fhir.search import condition
 from service.issues import Issue
-from service.sync.canonical import URN, digest_of, from_wire, identity_of, reference_to, to_wire
+from service.sync.canonical import URN, digest_of, digest_of_wire, from_wire, identity_of, reference_to, to_wire
 from service.sync.differences import differences
 from service.sync.plan import Known, Step, Wanted
 from service.sync.provenance import PUSH, is_ours, provenance, push_code
@@ -119,17 +119,18 @@ def _stored(
     step: Step, entry: Resource, wanted: Wanted, known: Mapping[str, Known], names: Mapping[str, str], base: str
 ) -> tuple[Known, list[Issue]]:
     raw = entry["resource"]
-    canonical = from_wire(raw, names, base)
+    digest = digest_of_wire(raw, names, base)
     meta = raw.get("meta", {})
     now = Known(raw["resourceType"], str(raw["id"]), str(meta.get("versionId", "")), str(meta.get("lastUpdated", "")))
     if step.action == "create" and _status(entry) != 201:
         # It was there already, and the server has left it as it was: http://hl7.org/fhir/R4/http.html#ccreate
-        same = digest_of(canonical) == step.digest
-        return replace(now, wanted=step.digest, stored=step.digest) if same else replace(now, current=canonical), []
+        if digest == step.digest:
+            return replace(now, wanted=digest, stored=digest), []
+        return replace(now, current=from_wire(raw, names, base)), []
     sent = _taken_back(known[step.identity]) if step.action == "retire" else wanted.resources[step.identity]
     assert sent is not None
-    now = replace(now, wanted=digest_of(sent), stored=digest_of(canonical), retired=step.action == "retire")
-    return now, list(altered(sent, canonical))
+    now = replace(now, wanted=digest_of(sent), stored=digest, retired=step.action == "retire")
+    return now, [] if now.wanted == digest else list(altered(sent, from_wire(raw, names, base)))
 
 
 def altered(sent: Resource, stored: Resource) -> Iterator[Issue]:
