@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ URN = "urn:uuid:"
 # One tag for all that a deployment writes: by it the deployment finds its own again. It says nothing about a patient.
 DEPLOYMENT = "https://casebridge.dev/fhir/CodeSystem/deployment"
 
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 # Where readers expect these two.
 _HEAD = ("resourceType", "meta")
 _REFERENCE = re.compile(rb'"reference":"([^"\\]*)"')
@@ -36,6 +38,15 @@ def identity_of(resource: Resource, system: str) -> str | None:
 
 def reference_to(resource: Resource) -> str:
     return f"{resource['resourceType']}/{resource.get('id', '')}"
+
+
+def instant(text: str) -> datetime:
+    """A meta.lastUpdated; the beginning of all time for what is none, so that it counts as changed long ago."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return _BEGINNING
+    return found if found.tzinfo else _BEGINNING
 
 
 def digest_of(resource: Resource) -> str:

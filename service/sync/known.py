@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from service.errors import ServerRefused
 from service.fhir.search import token
-from service.sync.canonical import DEPLOYMENT, digest_of, identity_of
+from service.sync.canonical import DEPLOYMENT, digest_of, identity_of, instant
 from service.sync.compartment import duplicates, find, find_patient, known_of, read_compartment
 from service.sync.outbox import Entry
 from service.sync.plan import Known, Step, Wanted
@@ -18,6 +17,7 @@ from service.sync.server import FhirServer, Resource
 
 # Identities of one search: POST _search takes some 200 kB, and one is 90 bytes.
 _AT_ONCE = 100
+_MOST_TIMES = 8
 
 
 def of_ledger(rows: Mapping[str, Entry]) -> dict[str, Known]:
@@ -95,22 +95,34 @@ def _confirm(known: Known, resource: Resource | None) -> Known:
 
 
 def is_as_left(server: FhirServer, wanted: Wanted, known: Mapping[str, Known]) -> bool:
-    """Whether the server still holds what we left there, by one batch of counts: of each type as many of ours as we know, none
-    of them changed since. False also where the server cannot count: then the caller reads."""
+    """Whether the server still holds what we left there, by one batch of counts.
+
+    Of each type, and for each time at which we wrote: are as many of ours as we know no younger than that? Whatever was changed
+    or deleted since would be missing. False also where the server cannot count: then the caller reads.
+    """
     patient = known.get(wanted.case)
     rows = [one for one in known.values() if not one.gone]
     if patient is None or not all(one.updated for one in rows):
         return False
-    expected = Counter(one.resource_type for one in rows)
-    latest = max(one.updated for one in rows)
-    asked = [_count(name, patient.resource_id, wanted.deployment, latest) for name in expected]
-    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": url}} for url in asked]}
+    expected = [
+        (_count(name, patient.resource_id, wanted.deployment, time), number)
+        for name in sorted({one.resource_type for one in rows})
+        for time, number in _by_time([one.updated for one in rows if one.resource_type == name])
+    ]
+    entries = [{"request": {"method": "GET", "url": url}} for url, _number in expected]
     try:
-        entries = server.submit(batch).get("entry", [])
+        found = server.submit({"resourceType": "Bundle", "type": "batch", "entry": entries}).get("entry", [])
     except ServerRefused:
         return False
-    totals = [entry.get("resource", {}).get("total") if isinstance(entry, dict) else None for entry in entries]
-    return totals == list(expected.values())
+    totals = [entry.get("resource", {}).get("total") if isinstance(entry, dict) else None for entry in found]
+    return totals == [number for _url, number in expected]
+
+
+def _by_time(times: Sequence[str]) -> list[tuple[str, int]]:
+    """Each time with how many are no later; where there are many, for a server dates each resource by itself, only the last."""
+    ordered = sorted(times, key=instant)
+    counted = {time: index for index, time in enumerate(ordered, start=1)}
+    return list(counted.items())[-1 if len(counted) > _MOST_TIMES else 0 :]
 
 
 def _count(resource_type: str, patient: str, deployment: str, latest: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from service.fhir.search import token
-from service.sync.canonical import DEPLOYMENT, URN, identity_of, reference_to
+from service.sync.canonical import DEPLOYMENT, URN, identity_of, instant, reference_to
 from service.sync.compartment import Held, find, find_patient, read_compartment
 from service.sync.provenance import is_ours
 from service.sync.retire import is_retired
@@ -109,8 +109,8 @@ def changed(server: FhirServer, deployment: str, types: Sequence[str], mark: Mar
                 patients[name] = one
             if mark.seen.get(name) != versions[name][0]:
                 whose.add(name if resource_type == "Patient" else _patient_of(one, server.base))
-    latest = max([mark.latest, *(updated for _version, updated in versions.values())], key=_time)
-    recent = {name: version for name, (version, updated) in versions.items() if _time(updated) >= _time(_back(latest))}
+    latest = max([mark.latest, *(updated for _version, updated in versions.values())], key=instant)
+    recent = {name: version for name, (version, updated) in versions.items() if instant(updated) >= instant(_back(latest))}
     found = (patients.get(name) or server.read("Patient", name.partition("/")[2]) for name in sorted(whose - {""}))
     return [one for one in found if one is not None], Mark(latest, recent)
 
@@ -123,9 +123,5 @@ def _patient_of(resource: Resource, base: str) -> str:
     return ""
 
 
-def _time(instant: str) -> datetime:
-    return datetime.fromisoformat(instant) if instant else datetime.min.replace(tzinfo=UTC)
-
-
-def _back(instant: str) -> str:
-    return (_time(instant) - OVERLAP).isoformat(timespec="milliseconds") if instant else ""
+def _back(text: str) -> str:
+    return (instant(text) - OVERLAP).isoformat(timespec="milliseconds") if instant(text) > instant("") else ""

@@ -459,3 +459,12 @@ def test_a_fault_of_ours_in_one_case_does_not_stop_the_others(site: Deployment, 
     assert (job.state, job.reason) == (State.DEAD, "sync-internal")
     assert "patient" not in str(job.report)
     assert site.push(small("small-2")).state is State.CONFIRMED
+
+
+def test_an_edit_between_our_reading_and_our_writing_is_seen_at_the_next_push(site: Deployment, memory: Strange) -> None:
+    site.push(small())
+    igg = found(memory, "IgG")
+    changed = small(change=lambda record: record["labs"][0].update(value=90))
+    memory.before.append(lambda _bundle: memory.edit("Observation", igg["id"], lambda one: one.update(status="amended")) and None)
+    assert rules(site.push(changed)) == set()
+    assert rules(site.push(changed)) == {"sync-foreign-edit"}
