@@ -21,7 +21,7 @@ from service.sync.outbox.failures import bad_address, explain, failure
 from service.sync.outbox.tables import JOB, REVISIONS, VERSION_TABLE
 
 # PostgreSQL's advisory locks, all under one number of ours: "CASB".
-_LOCKS = 0x43415342
+LOCKS = 0x43415342
 ACCEPT, ORDER, MIGRATE = 1, 2, 3
 _PRAGMAS = (
     # A commit is on disk when it returns, also in WAL: https://www.sqlite.org/pragma.html#pragma_synchronous
@@ -74,7 +74,7 @@ class Database:
         """Has PostgreSQL's transactions wait for each other until they end, as SQLite's do anyway."""
         if not self.is_sqlite:
             function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-            connection.exec_driver_sql(f"SELECT {function}({_LOCKS}, {lock})")
+            connection.exec_driver_sql(f"SELECT {function}({LOCKS}, {lock})")
 
     def open(self) -> None:
         """Makes or migrates the tables. Raises CasebridgeError for a database that is not ours or of a newer version."""
@@ -161,7 +161,7 @@ def _engine(address: URL, busy_seconds: float) -> Engine:
             "isolation_level": "READ COMMITTED",
         }
         # What is acknowledged is on disk, whatever the database's default is.
-        statements = ["SET synchronous_commit = on", f"SET lock_timeout = {round(busy_seconds * 1000)}"]
+        statements = ["SET synchronous_commit = on", f"SET lock_timeout = {max(1, round(busy_seconds * 1000))}"]
     engine = create_engine(address, hide_parameters=True, **options)
 
     @event.listens_for(engine, "connect")

@@ -17,6 +17,8 @@ _NAMES = [field.name for field in fields(Job) if field.name != "payload"]
 COLUMNS = [JOB.c[name] for name in _NAMES]
 BODY = select(PAYLOAD.c.body).where(PAYLOAD.c.number == JOB.c.number).scalar_subquery().label("payload")
 IS_OPEN = JOB.c.settled.is_(None)
+# A report that we wrote is read again, however close to the limits of the door the server's answer in it was.
+_OURS = json.Limits(max_bytes=1_000_000_000, max_depth=4 * json.DEFAULT.max_depth)
 
 # The highest number so far, and how many jobs are open.
 TALLY = select(
@@ -94,7 +96,7 @@ def to_job(row: Sequence[Any]) -> Job:
     values = dict(zip(_NAMES, row, strict=False))
     values["state"] = State(values["state"])
     if values["report"] is not None:
-        values["report"] = json.loads(values["report"])
+        values["report"] = json.loads(values["report"], limits=_OURS)
     return Job(**values, payload=row[len(_NAMES)] if len(row) > len(_NAMES) else None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from service.errors import Usage
+from service.fhir import json
 from service.sync.outbox import Job, Outbox, State, open_outbox, this_worker
 from tests.support.outbox import DATABASES, SERVER, database_url, entry, other_worker, submission
 
@@ -94,6 +95,13 @@ def test_facts_are_kept_by_server_and_name(outbox: Outbox) -> None:
 
 
 # Looking at jobs
+
+
+def test_a_report_as_deep_as_the_door_allows_does_not_stop_the_queue(outbox: Outbox) -> None:
+    answer = json.loads(b'{"extension":[' * 31 + b"{}" + b"]}" * 31)
+    accept(outbox, "a")
+    parked = outbox.park(claim(outbox), ME, next_try=0, unknown=True, report={"entries": [{"outcome": answer}]}, now=11)
+    assert claim(outbox).report == parked.report
 
 
 def test_a_job_is_found_by_the_beginning_of_its_id(outbox: Outbox) -> None:
