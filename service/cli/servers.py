@@ -44,7 +44,9 @@ def outbox(settings: Settings) -> Outbox:
     """The outbox of these settings; made where there is none."""
     from service.sync.outbox import default_url, open_outbox
 
-    return open_outbox(settings.database or default_url(settings.home), most_open=settings.most_jobs)
+    url = settings.database or default_url(settings.home)
+    # Longer than a request may take: nobody takes a job over whose answer is still awaited.
+    return open_outbox(url, most_open=settings.most_jobs, lease_seconds=300.0)
 
 
 def seconds(text: str) -> float:

@@ -218,7 +218,8 @@ class Pusher:
             run.job,
             self._worker,
             next_try=self._now() + seconds,
-            unknown=run.sending and isinstance(error, ServerUnavailable) and error.sent,
+            # An older doubt stays, too, until the server was read.
+            unknown=(run.sending and isinstance(error, ServerUnavailable) and error.sent) or (run.job.resumed and not run.seen),
             reason=error.issues[0].rule,
             report=_report(run, (), error),
             free=free,
