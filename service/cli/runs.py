@@ -88,10 +88,16 @@ class Follow:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("cases, {task.speed:.1f}/s"), TimeRemainingColumn())
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("cases, {task.fields[rate]:.1f}/s"), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=len(self.ids))
-            yield lambda job: None if job.state in OPEN else bar.advance(task)
+            bar.add_task("", total=len(self.ids), rate=0.0)
+            [task] = bar.tasks
+
+            def advance(job: Job) -> None:
+                if job.state not in OPEN:
+                    bar.update(task.id, advance=1, rate=(task.completed + 1) / max(task.elapsed or 0, 0.1))
+
+            yield advance
 
 
 def told(follow: Follow) -> int:
@@ -108,9 +114,8 @@ def told(follow: Follow) -> int:
             click.echo(line(job))
     for issue in follow.failure.issues if follow.failure else ():
         click.echo(render(issue), err=True)
-    for job in jobs if not follow.as_json else ():
-        for issue in issues_of(job):
-            click.echo(render(issue), err=True)
+    for issue in issues_of(*jobs) if not follow.as_json else ():
+        click.echo(render(issue), err=True)
     still_open = [job for job in jobs if job.state in OPEN]
     if still_open:
         count = f"{len(still_open)} of {len(jobs)} cases are not confirmed yet; they are safe in the outbox"
@@ -132,13 +137,17 @@ def line(job: Job) -> str:
     return f"{job.label or job.case[:8]:<24} {state} {did:<32} job {job.id[:8]}"
 
 
-def issues_of(job: Job) -> Iterator[Issue]:
-    """What a job's report says went wrong, in words that hold no value; the same rule once, with how often."""
-    found = [one for one in (job.report or {}).get("outcome", {}).get("issue", ()) if one["severity"] != "information"]
-    times = Counter(one["details"]["text"] for one in found)
-    for one in {one["details"]["text"]: one for one in reversed(found)}.values():
-        text, expression = one["details"]["text"], (one.get("expression") or [None])[0]
-        if "coding" in one["details"]:
-            rule = one["details"]["coding"][0]["code"]
-            text += f" (× {times[text]})" if times[text] > 1 else ""
-            yield Issue(one["severity"], one["code"], rule, text, fix=one.get("diagnostics"), expression=expression)
+def issues_of(*jobs: Job) -> Iterator[Issue]:
+    """What the jobs' reports say went wrong, in words that hold no value; the same thing once, with how often."""
+    found = [one for job in jobs for one in (job.report or {}).get("outcome", {}).get("issue", ())]
+    grave = [one for one in found if one["severity"] != "information" and "coding" in one["details"]]
+    times = Counter(map(_said, grave))
+    for one in {_said(one): one for one in reversed(grave)}.values():
+        text, expression = _said(one)
+        text += f" (× {times[_said(one)]})" if times[_said(one)] > 1 else ""
+        rule = one["details"]["coding"][0]["code"]
+        yield Issue(one["severity"], one["code"], rule, text, fix=one.get("diagnostics"), expression=expression)
+
+
+def _said(issue: dict[str, Any]) -> tuple[str, str | None]:
+    return issue["details"]["text"], (issue.get("expression") or [None])[0]
