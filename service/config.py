@@ -50,7 +50,9 @@ class Settings:
     """`home`: where state lives (CASEBRIDGE_HOME); `key`: CASEBRIDGE_KEY or None; `mappings`: the folder of the sets that are
     known by name (CASEBRIDGE_MAPPINGS), `shelf` that of the shipped ones; `max_bytes`: the longest body the service takes;
     `packages`: FHIR packages to validate with, besides R4 (CASEBRIDGE_PACKAGES). `database`: another place for the outbox than
-    a SQLite file in `home` (CASEBRIDGE_DATABASE_URL); `access`: CASEBRIDGE_SERVER and how it is entered."""
+    a SQLite file in `home` (CASEBRIDGE_DATABASE_URL); `access`: CASEBRIDGE_SERVER and how it is entered; `servers`: others that
+    the service may be told to use, without credentials (CASEBRIDGE_SERVERS); `most_jobs`: open jobs that the outbox takes
+    (CASEBRIDGE_MOST_JOBS)."""
 
     home: Path
     key: bytes | None
@@ -60,12 +62,23 @@ class Settings:
     packages: tuple[Path, ...] = ()
     database: str | None = field(default=None, repr=False)
     access: Access = field(default_factory=Access)
+    servers: tuple[str, ...] = ()
+    most_jobs: int = 10_000
+
+    def reachable(self) -> list[tuple[str, Access]]:
+        """The servers that the service may be told to use, the default one first, each with how it is entered.
+
+        Credentials are for CASEBRIDGE_SERVER alone; the authority that signs certificates is no secret.
+        """
+        own = [(self.access.server, self.access)] if self.access.server else []
+        return own + [(url, Access(ca_file=self.access.ca_file)) for url in self.servers]
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process. CASEBRIDGE_HOME, CASEBRIDGE_KEY, CASEBRIDGE_MAPPINGS, CASEBRIDGE_MAX_BYTES,
-    CASEBRIDGE_PACKAGES, which separates its paths as PATH does, CASEBRIDGE_DATABASE_URL, and CASEBRIDGE_SERVER with the
-    variables that begin so (`_access`). Raises Usage for what makes no sense."""
+    CASEBRIDGE_PACKAGES, which separates its paths as PATH does, CASEBRIDGE_DATABASE_URL, CASEBRIDGE_MOST_JOBS,
+    CASEBRIDGE_SERVERS, which separates its URLs by blanks, and CASEBRIDGE_SERVER with the variables that begin so (`_access`).
+    Raises Usage for what makes no sense."""
     home = environment.get("CASEBRIDGE_HOME")
     key = environment.get("CASEBRIDGE_KEY")
     own = environment.get("CASEBRIDGE_MAPPINGS")
@@ -77,6 +90,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         packages=tuple(Path(path) for path in environment.get("CASEBRIDGE_PACKAGES", "").split(os.pathsep) if path),
         database=environment.get("CASEBRIDGE_DATABASE_URL") or None,
         access=_access(environment),
+        servers=tuple(environment.get("CASEBRIDGE_SERVERS", "").split()),
+        most_jobs=_whole_number(environment, "CASEBRIDGE_MOST_JOBS", Settings.most_jobs),
     )
 
 
@@ -121,7 +136,7 @@ def _whole_number(environment: Mapping[str, str], name: str, default: int) -> in
     if not text:
         return default
     if not text.isdecimal() or len(text) > 12:
-        issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}=5000000, or unset it")
+        issue = Issue("error", "value", "config-number", f"{name} is no whole number", fix=f"set {name}={default}, or unset it")
         raise Usage([issue])
     return int(text)
 

@@ -1,4 +1,4 @@
-"""The HTTP service: `gunicorn "service.api:create_app()"`."""
+"""The HTTP service: `gunicorn --config python:service.api.gunicorn_hooks "service.api:create_app()"`."""
 
 from service.api.app import create_app
 

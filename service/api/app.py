@@ -16,6 +16,7 @@ from service.api.answers import add_headers
 from service.api.blueprints import BLUEPRINTS
 from service.api.engines import Engines, open_engines
 from service.api.incoming import request_id
+from service.api.sync import Connect, open_sync
 from service.api.validator import open_validator
 from service.config import DEFAULT_SET, Settings, read_settings
 from service.errors import CasebridgeError
@@ -34,8 +35,11 @@ class Service(Flask):
         self.logger.error("failure request_id=%s %s", request_id(), errors.describe(exc_info[1]))
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The service. Raises CasebridgeError, after a line in the log, where its mapping set, key or packages cannot be used."""
+def create_app(settings: Settings | None = None, connect: Connect | None = None) -> Flask:
+    """The service; `connect` makes the FHIR servers, which are asked by HTTP without it.
+
+    Raises CasebridgeError, after a line in the log, where its mapping set, key, packages or servers cannot be used.
+    """
     settings = settings or read_settings()
     app = Service("service.api")
     if app.logger.level == logging.NOTSET:
@@ -45,6 +49,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["casebridge"] = _opened(app, f"mapping set {DEFAULT_SET}", _engines, settings)
     app.extensions["casebridge-validator"] = _opened(app, "FHIR packages", open_validator, settings)
+    app.extensions["casebridge-sync"] = _opened(app, "FHIR servers", lambda given: open_sync(given, connect), settings)
     app.before_request(_start)
     app.after_request(_finish)
     app.register_error_handler(Exception, errors.answer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import current_app
 
-from service.config import Settings, deployment_key, list_mappings
+from service.config import DEFAULT_SET, Settings, deployment_key, list_mappings
 from service.engine import Engine, load_engine
 from service.errors import Usage
 from service.issues import Issue
@@ -59,3 +59,8 @@ def engines() -> Engines:
     found = current_app.extensions["casebridge"]
     assert isinstance(found, Engines)
     return found
+
+
+def chosen(options: Mapping[str, str]) -> Engine:
+    """The engine of the set that a query names, else of the default one. Raises as `Engines.get` does."""
+    return engines().get(options.get("mapping", DEFAULT_SET))

@@ -15,8 +15,11 @@ from service.issues import Issue
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # A lone "*" is what some old clients write.
 _JSON = re.compile(r"application/(?:[a-z0-9.-]+\+)?json|application/\*|\*/\*|\*", re.IGNORECASE)
+# The first: where nothing is said.
 _BODY_TYPES = ("", "application/json", "application/fhir+json")
 _UTF_8 = ("utf-8", "utf8")
+# The values of a switch in the query.
+BOOLEANS = ("true", "false")
 
 
 def request_id() -> str:
@@ -27,11 +30,11 @@ def request_id() -> str:
     return str(g.request_id)
 
 
-def must_accept_json() -> None:
-    """406 where Accept excludes all JSON. Parameters ("fhirVersion=4.0") do not count: there is one kind of JSON here."""
+def must_accept_json(*also: str) -> None:
+    """406 where Accept excludes all JSON, and `also`. Parameters ("fhirVersion=4.0") do not count: there is one kind here."""
     given = [(name.partition(";")[0].strip(), quality) for name, quality in request.accept_mimetypes]
     accepted = [(name, quality) for name, quality in given if name]
-    if accepted and not any(quality > 0 and _JSON.fullmatch(name) for name, quality in accepted):
+    if accepted and not any(quality > 0 and (_JSON.fullmatch(name) or name in also) for name, quality in accepted):
         raise NotAcceptable
 
 
@@ -46,6 +49,11 @@ def query(**choices: Sequence[str] | None) -> Mapping[str, str]:
         if allowed is not None and values[0] not in allowed:
             raise _bad_query(f"'{name}' has a value that it cannot have", f"one of: {', '.join(allowed)}")
     return {name: values[0] for name, values in given.items()}
+
+
+def is_set(options: Mapping[str, str], name: str) -> bool:
+    """Whether a switch of the query is on."""
+    return options.get(name) == "true"
 
 
 def query_values(name: str) -> Sequence[str]:
@@ -64,11 +72,16 @@ def _bad_query(text: str, fix: str) -> Usage:
     return Usage([Issue("error", "value", "http-query", text, fix=fix)])
 
 
-def body() -> bytes:
-    """The body. 415 where it says that it is no UTF-8 JSON; 413 where it is too long, by its own word before it is read."""
+def body(*, declared: bool = False) -> bytes:
+    """The body. 415 where it says that it is no UTF-8 JSON; 413 where it is too long, by its own word before it is read.
+
+    `declared`: 415 also where it says nothing. What a page of another site has a browser send goes out without a question, but
+    never as JSON: https://fetch.spec.whatwg.org/#cors-safelisted-request-header
+    """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if request.mimetype not in _BODY_TYPES or charset not in _UTF_8 or encoding != "identity":
+    allowed = _BODY_TYPES[declared:]
+    if request.mimetype not in allowed or charset not in _UTF_8 or encoding != "identity":
         raise UnsupportedMediaType
     limit = int(current_app.config["MAX_CONTENT_LENGTH"])
     if (request.content_length or 0) <= limit:

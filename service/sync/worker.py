@@ -69,16 +69,15 @@ class Drain:
             try:
                 self._thread(lambda: not self.stop.wait(_LOOK_AGAIN), self._leave_alone)
             except Exception as error:  # noqa: BLE001  the thread is all that sends what was acknowledged
-                what = error.issues[0].rule if isinstance(error, CasebridgeError) else type(error).__name__
-                _log.error("the outbox is not worked on for %g s: %s", _FAILED_FOR, what)
+                _log.error("the outbox is not worked on for %g s: %s", _FAILED_FOR, _named(error))
                 self.stop.wait(_FAILED_FOR)
 
     def _give_up(self, _job: Job, error: ServerRefused) -> None:
         self._failure = error
 
     def _leave_alone(self, job: Job, error: ServerRefused) -> None:
-        self.outbox.hold(job.target, self.now() + _REFUSED_FOR, error.issues[0].rule)
-        _log.error("a server refused all jobs, and is left alone for %g s: %s", _REFUSED_FOR, error.issues[0].rule)
+        self.outbox.hold(job.target, self.now() + _REFUSED_FOR, _named(error))
+        _log.error("a server refused all jobs, and is left alone for %g s: %s", _REFUSED_FOR, _named(error))
 
     def _thread(self, stays: Callable[[], bool], refused: Callable[[Job, ServerRefused], None]) -> None:
         """`stays` waits where no job is due, and says whether to look again; `refused` hears of a server that wants no job."""
@@ -121,3 +120,8 @@ class Drain:
         left = due - self.now()
         is_in_hands = self.outbox.counts(target=self.target)[State.SENDING] > 0
         return (is_in_hands or left <= self.wait) and not self.stop.wait(min(max(left, 0.01), _LOOK_AGAIN))
+
+
+def _named(error: Exception) -> str:
+    """The rule that an error is about, else its type: never its text, in which a value may stand."""
+    return error.issues[0].rule if isinstance(error, CasebridgeError) and error.issues else type(error).__name__

@@ -1,7 +1,7 @@
 """The endpoints, grouped by what they are about."""
 
-from service.api.blueprints import convert, health, mappings, page, validate
+from service.api.blueprints import convert, health, mappings, page, sync, validate
 
-BLUEPRINTS = (convert.blueprint, validate.blueprint, mappings.blueprint, health.blueprint, page.blueprint)
+BLUEPRINTS = tuple(one.blueprint for one in (convert, validate, mappings, sync, health, page))
 
 __all__ = ["BLUEPRINTS"]

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from flask import Blueprint, Response
 
 from service.api.answers import FHIR_JSON, JSON, answer, outcome
-from service.api.engines import engines
+from service.api.engines import chosen
 from service.api.errors import Refused
-from service.api.incoming import body, must_accept_json, query
+from service.api.incoming import BOOLEANS, body, is_set, must_accept_json, query
 from service.bundle.build import BUNDLE_TYPES, BundleType
-from service.config import DEFAULT_SET
-from service.engine import Engine
 from service.issues import Issue, has_errors
 
 blueprint = Blueprint("convert", __name__)
 blueprint.before_request(must_accept_json)
 
-_BOOLEANS = ("true", "false")
-
 
 @blueprint.post("/convert")
 def convert() -> Response:
     """A case → its Bundle."""
-    options = query(mapping=None, type=BUNDLE_TYPES, lenient=_BOOLEANS)
-    engine, lenient = _engine(options), _is_lenient(options)
+    options = query(mapping=None, type=BUNDLE_TYPES, lenient=BOOLEANS)
+    engine, lenient = chosen(options), is_set(options, "lenient")
     bundle_type = cast(BundleType, options.get("type", BUNDLE_TYPES[0]))
     made = engine.convert(body(), bundle_type=bundle_type, lenient=lenient)
     return _answer("bundle", made.bundle, made.issues, lenient=lenient, mimetype=FHIR_JSON)
@@ -35,18 +31,10 @@ def convert() -> Response:
 @blueprint.post("/to-case")
 def to_case() -> Response:
     """A Bundle → the case that it holds."""
-    options = query(mapping=None, lenient=_BOOLEANS)
-    engine, lenient = _engine(options), _is_lenient(options)
+    options = query(mapping=None, lenient=BOOLEANS)
+    engine, lenient = chosen(options), is_set(options, "lenient")
     read = engine.to_case(body())
     return _answer("case", read.record, read.issues, lenient=lenient, mimetype=JSON)
-
-
-def _engine(options: Mapping[str, str]) -> Engine:
-    return engines().get(options.get("mapping", DEFAULT_SET))
-
-
-def _is_lenient(options: Mapping[str, str]) -> bool:
-    return options.get("lenient") == "true"
 
 
 def _answer(name: str, result: dict[str, Any] | None, issues: Sequence[Issue], *, lenient: bool, mimetype: str) -> Response:
