@@ -31,7 +31,8 @@ ROUNDS: Final = 6
 # Under which name the outbox remembers how many entries a server takes.
 LIMIT: Final = "most-entries"
 # Refusals that concern who we are or where we ask, and so every case alike.
-_OF_THE_SERVER: Final = (0, 401, 403, 404, 405)
+_OF_THE_SERVER: Final = (401, 403, 404, 405)
+_RULES_OF_THE_SERVER: Final = ("sync-unfit", "sync-tls", "sync-token", "sync-redirect", "sync-address")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class _Run:
     """What one attempt at a job has come to so far."""
 
     job: Job
-    wanted: Wanted
     known: dict[str, Known]
-    seen: bool
+    wanted: Wanted = field(init=False)
+    seen: bool = False
     sending: bool = False
     done: dict[str, Step] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
@@ -77,22 +78,24 @@ class Pusher:
     def run(self, job: Job) -> Job:
         """Tries a claimed job once: it is settled or put off when this returns.
 
-        Raises ServerRefused, after putting it off, where the server would refuse every job.
+        Raises ServerRefused, after putting it off, where the server would refuse every job; OutboxFull or CasebridgeError where
+        the outbox fails, and LeaseLost where another worker has taken the job: then it is tried again without us.
         """
-        assert job.payload is not None, "a job that was purged is not claimed"
-        run = _Run(job, payload.load(job.payload), of_ledger(self._outbox.ledger(job.target, job.case)), seen=False)
+        run = _Run(job, of_ledger(self._outbox.ledger(job.target, job.case)))
         try:
+            assert job.payload is not None, "a job that was purged is not claimed"
+            run.wanted = payload.load(job.payload)
             able = usable(self._server, self._outbox, _types(run.wanted), now=self._now())
             job = self._push(run, whole=able.everything)
-        except LeaseLost:
-            return self._outbox.job(job.id)
         except ServerUnavailable as error:
             return self._put_off(run, error)
         except ServerRefused as error:
-            if error.status in _OF_THE_SERVER:
-                self._park(run, self._backoff(job.attempts), error, free=True)
-                raise
-            return self._settle(run, State.DEAD, error)
+            if not _is_of_the_server(error):
+                return self._settle(run, State.DEAD, error)
+            self._park(run, self._backoff(run.job.attempts), error, free=True)
+            raise
+        except (CasebridgeError, LeaseLost):
+            raise  # the outbox's own trouble, which is no fault of the case
         except Exception as error:  # noqa: BLE001  a fault of ours in one case must not stop the others
             return self._settle(run, State.DEAD, _internal(error))
         self._failures = 0
@@ -244,6 +247,10 @@ def preview(server: FhirServer, outbox: Outbox, wanted: Wanted, *, overwrite: bo
 
 def _types(wanted: Wanted) -> list[str]:
     return sorted({str(one["resourceType"]) for one in wanted.resources.values()} | {"Provenance"})
+
+
+def _is_of_the_server(error: ServerRefused) -> bool:
+    return error.status in _OF_THE_SERVER or error.issues[0].rule in _RULES_OF_THE_SERVER
 
 
 def _stop(job: Job, steps: Sequence[Step]) -> ServerRefused | None:

@@ -30,7 +30,8 @@ class Drain:
     `only` names the jobs with which it ends: older ones for the same server go first, for they may be of the same case.
 
     `server`: gives the server for a target; it is shared by the threads. `settled` hears of every job that an attempt at it
-    left, from the thread that made it. `wait`: how long, in seconds, to stay for jobs that are not due yet.
+    left, from the thread that made it. `wait`: how long, in seconds, to stay
+    while no job gets settled.
     """
 
     outbox: Outbox
@@ -47,6 +48,8 @@ class Drain:
     def __post_init__(self) -> None:
         self._failure: CasebridgeError | None = None
         self._pending = set(self.only)
+        self._since = self.now()
+        self._lock = threading.Lock()
 
     def work(self) -> None:
         """Works until no open job is left, none falls due within `wait`, or `stop` is set.
@@ -99,27 +102,30 @@ class Drain:
                 continue  # while it waited for the server, another worker took the job over
 
     def _note(self, job: Job) -> None:
-        if job.state not in OPEN:
-            self._pending.discard(job.id)
+        with self._lock:
+            if job.state not in OPEN:
+                self._pending.discard(job.id)
+                self._since = self.now()
+            if self.only and not self._pending:
+                self.stop.set()
         self.settled(job)
-        if self.only and not self._pending:
-            self.stop.set()
 
     def _pusher(self, target: str, worker: Worker) -> Pusher:
         server = self.server(target)
         return Pusher(server, self.outbox, worker, patience=self.patience, pause=self.stop.wait, now=self.now)
 
     def _stays(self) -> bool:
-        """Waits for what falls due or is in other hands; False where there is nothing to wait for."""
-        self._pending = {one for one in self._pending if self.outbox.job(one).state in OPEN}
-        if self.only and not self._pending:
-            return False
+        """Waits for what falls due or is in other hands; False where there is nothing to wait for, or it takes too long."""
+        with self._lock:
+            self._pending = {one for one in self._pending if self.outbox.job(one).state in OPEN}
+            if self.only and not self._pending:
+                return False
         due = self.outbox.next_due(target=self.target)
         if due is None:
             return False
-        left = due - self.now()
         is_in_hands = self.outbox.counts(target=self.target)[State.SENDING] > 0
-        return (is_in_hands or left <= self.wait) and not self.stop.wait(min(max(left, 0.01), _LOOK_AGAIN))
+        left = min(max(due - self.now(), 0.01), _LOOK_AGAIN)
+        return (is_in_hands or due - self._since <= self.wait) and not self.stop.wait(left)
 
 
 def _named(error: Exception) -> str:
