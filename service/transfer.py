@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -73,7 +73,10 @@ class Transfer:
 
         Its items stand in the order of the case that it is `like`: FHIR keeps none, and a difference in it would say nothing.
         """
-        return self.engine.to_case(json.dumps(pulled.bundle(tuple(like.resources) if like else ())))
+        text = json.dumps(pulled.bundle(tuple(like.resources) if like else ()))
+        # A case was within the limits of the door when it came in; its resources are more than it was.
+        limits = replace(self.engine.limits, max_bytes=max(len(text), self.engine.limits.max_bytes))
+        return replace(self.engine, limits=limits).to_case(text)
 
 
 def compared(engine: Engine, local: bytes, pulled: dict[str, Any], file: str) -> Iterator[Issue]:
@@ -83,6 +86,9 @@ def compared(engine: Engine, local: bytes, pulled: dict[str, Any], file: str) ->
     no JSON.
     """
     here, there = _items(engine, local, file), _items(engine, json.dumps(pulled), file)
+    if not there:
+        yield _difference("the case on the server does not fit the form any more, and cannot be compared", "", file)
+        return
     for identity, (pointer, item) in here.items():
         if identity not in there:
             yield _difference("this item is in the local case only", pointer, file)

@@ -16,7 +16,7 @@ SCHEMA_JSON = "application/schema+json"
 # One text of 20 MB can break a rule a million times; nobody reads more than the first thousand.
 MOST_ISSUES = 1000
 
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -43,5 +43,5 @@ def outcome(issues: Sequence[Issue], extension: Sequence[dict[str, Any]] = ()) -
 
 def add_headers(response: Response, request_id: str) -> None:
     response.headers["X-Request-ID"] = request_id
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

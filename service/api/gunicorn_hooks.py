@@ -1,4 +1,5 @@
-"""What gunicorn does in each of its worker processes: begins to send what lies in the outbox, and loses none of it at the end.
+"""What gunicorn does in each of its worker processes: begins to send what lies in the outbox, and loses none of it at the end;
+and how it refuses what is no HTTP.
 
 Source: https://docs.gunicorn.org/en/stable/settings.html#server-hooks
 """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from service.api.answers import outcome
 from service.api.pulls import Task
-from service.errors import UnreadableInput, Usage
+from service.errors import Usage
 from service.fhir import json
 from service.issues import Issue
 from service.sync import marks
@@ -100,8 +100,5 @@ def task(outbox: Outbox, transfer: Transfer, server: FhirServer, asked: Many) ->
 def _line(transfer: Transfer, server: FhirServer, patient: Resource, able: Abilities) -> dict[str, Any]:
     """A case as the server holds it, with what the form cannot hold; `identity` is null where no Casebridge wrote it."""
     pulled = pull_one(server, patient, transfer.system, transfer.types, whole=able.everything)
-    try:
-        restored = transfer.restored(pulled)
-    except UnreadableInput as error:  # longer than this service takes
-        return {"identity": pulled.case, "case": None, "outcome": outcome(error.issues)}
+    restored = transfer.restored(pulled)
     return {"identity": pulled.case, "case": restored.record, "outcome": outcome(restored.issues)}

@@ -91,10 +91,24 @@ def _objects(value: Resource, name: str) -> list[Resource]:
 def usable(server: FhirServer, outbox: Outbox, types: Sequence[str], *, now: float) -> Abilities:
     """What the server can do, asked once a day. Raises ServerRefused (status 0) where resources of these types cannot be
     pushed there: that is found before the first write, and not by it."""
-    told, _, text = (outbox.recall(server.base, "abilities") or "0 ").partition(" ")
-    able = of_text(text) if now - float(told) < _GOOD_FOR else abilities(server.capabilities())
-    if issues := list(unfit(able, types)):
-        raise ServerRefused(issues)
-    if now - float(told) >= _GOOD_FOR:
-        outbox.remember(server.base, "abilities", f"{now} {able.to_text()}")
+    able = _remembered(outbox, server.base, now)
+    if able is None or any(unfit(able, types)):
+        # Refused by what the server says now, and not by an old word.
+        able = abilities(server.capabilities())
+        if issues := list(unfit(able, types)):
+            raise ServerRefused(issues)
+        remember(outbox, server.base, able, now)
     return able
+
+
+def remember(outbox: Outbox, target: str, able: Abilities, now: float) -> None:
+    outbox.remember(target, "abilities", f"{now} {able.to_text()}")
+
+
+def _remembered(outbox: Outbox, target: str, now: float) -> Abilities | None:
+    """What the server said less than a day ago; None also where another version of Casebridge wrote it down."""
+    told, _, text = (outbox.recall(target, "abilities") or "").partition(" ")
+    try:
+        return of_text(text) if now - float(told) < _GOOD_FOR else None
+    except ValueError:
+        return None

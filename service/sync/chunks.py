@@ -11,7 +11,7 @@ from service.errors import ServerRefused
 # HAPI's check for equal conditions in one bundle is quadratic: beyond this a bundle costs more than two.
 MOST_ENTRIES: Final = 500
 # As HAPI and Microsoft's server word it: "maximum permitted transaction bundle size of 50", "exceeded configured limit of 500".
-_NAMED: Final = re.compile(r"(?:limit|size|maximum) of (\d{1,6})\b")
+_NAMED: Final = re.compile(r"(?:bundle|entries)[^.]*?(?:limit|size|maximum) of (\d{1,6})\b", re.IGNORECASE)
 
 
 class Inseparable(ValueError):

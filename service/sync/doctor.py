@@ -14,7 +14,7 @@ from typing import Final, Literal
 from service.errors import ServerRefused, ServerUnavailable
 from service.fhir.search import condition
 from service.issues import Issue
-from service.sync.abilities import Abilities, abilities, unfit
+from service.sync.abilities import Abilities, abilities, remember, unfit
 from service.sync.chunks import MOST_ENTRIES, after_refusal
 from service.sync.origins import origin
 from service.sync.outbox import Outbox
@@ -82,8 +82,7 @@ def examine(server: FhirServer, outbox: Outbox, *, probe: bool, now: float) -> l
     statement = server.capabilities()
     exam = _Exam(server, outbox, statement, abilities(statement), now, Trial(server))
     issues = list(unfit(exam.able, USUAL))
-    # What is unfit is asked again at the next push, for somebody may have mended it.
-    outbox.remember(server.base, "abilities", f"{0 if issues else now} {exam.able.to_text()}")
+    remember(outbox, server.base, exam.able, now)
     findings = [*_run(_ASKED, exam), *(Finding("no", "push", _words(issue)) for issue in issues)]
     if any(unfit(exam.able, ())):
         return findings  # it is not a server for us, whatever else it can do

@@ -60,7 +60,7 @@ def read(server: FhirServer, wanted: Wanted, known: Mapping[str, Known], *, whol
 
 
 def look_for(server: FhirServer, system: str, steps: Sequence[Step]) -> dict[str, Resource]:
-    """What the server holds of these resources, by their identities, in the form of a reply to their creation.
+    """What the server holds of these resources, by their identities, as entries without a word on what became of the request.
 
     Raises ServerRefused where it holds one of them twice.
     """
@@ -75,7 +75,7 @@ def look_for(server: FhirServer, system: str, steps: Sequence[Step]) -> dict[str
                 identity = identity_of(one, system) or ""
                 if identity in found:
                     raise duplicates(2, resource_type)
-                found[identity] = {"resource": one, "response": {"status": "200 OK"}}
+                found[identity] = {"resource": one}
     return found
 
 

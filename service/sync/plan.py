@@ -117,7 +117,7 @@ def _step(identity: str, resource: Resource, known: Known | None, overwrite: boo
 
 def _retire(identity: str, known: Known, overwrite: bool) -> Step | None:
     """The fact is no longer in the case. None where it is retired or gone already."""
-    if known.gone or known.retired or (known.current is not None and is_retired(known.current)):
+    if known.gone or (known.retired if known.current is None else is_retired(known.current)):
         return None
     place = (known.resource_type, known.resource_id, known.version)
     if known.is_edited and not overwrite:

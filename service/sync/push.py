@@ -113,8 +113,8 @@ class Pusher:
             todo = list(changes_of(steps))
             if not todo and (run.seen or is_as_left(self._server, run.wanted, run.known)):
                 return self._settle(run, State.CONFIRMED, None, steps)
-            if not run.seen and run.known:
-                # What the ledger alone knows is not written over. Of a case that is new, the conditions say what is there.
+            if not run.seen:
+                # Nothing is written on the ledger's word alone, and least of all on its silence.
                 self._read(run, whole=whole)
                 continue
             try:

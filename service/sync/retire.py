@@ -22,9 +22,15 @@ def retired(resource: Resource) -> Resource | None:
     said = _says_error(str(resource["resourceType"]))
     if not said:
         return None
-    # A clinical status beside it is against con-5 and ait-2.
-    kept = {name: value for name, value in resource.items() if name != "clinicalStatus" or "verificationStatus" not in said}
+    # Beside such a verification, a clinical status is against con-5 and ait-2, and an abatement without it against con-4.
+    left_out = ("clinicalStatus", "abatement") if "verificationStatus" in said else ()
+    kept = {name: value for name, value in resource.items() if not name.lstrip("_").startswith(left_out)}
     return kept | said | {"extension": [*resource.get("extension", ()), {"url": RETIRED, "valueBoolean": True}]}
+
+
+def is_only_deleted(resource_type: str) -> bool:
+    """Whether a resource of this type cannot be taken back but by deleting it. A Patient never is."""
+    return resource_type != "Patient" and not _says_error(resource_type)
 
 
 def is_retired(resource: Resource) -> bool:
@@ -37,12 +43,12 @@ def is_retired(resource: Resource) -> bool:
 def _says_error(resource_type: str) -> dict[str, Any]:
     """The elements by which this type says that a resource must not be used; none where it cannot."""
     definitions = load()
-    elements = {element.name: element for element in definitions.children(resource_type)}
-    for name in ("status", "verificationStatus"):
-        binding = elements[name].binding if name in elements else None
-        codes = (definitions.required_codes(binding.value_set) if binding else None) or ()
+    elements = definitions.children(resource_type)
+    for element in elements:
+        codes = (definitions.required_codes(element.binding.value_set) if element.binding else None) or ()
         for system, code in codes:
             if code == _ERROR:
                 coded = {"coding": [{"system": system, "code": code}]}
-                return {name: code if elements[name].types == ("code",) else coded}
-    return {"active": False} if "active" in elements and resource_type != "Patient" else {}
+                return {element.name: code if element.types == ("code",) else coded}
+    is_active = any(element.name == "active" for element in elements) and resource_type != "Patient"
+    return {"active": False} if is_active else {}

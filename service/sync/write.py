@@ -16,7 +16,7 @@ from service.sync.canonical import URN, digest_of, digest_of_wire, from_wire, id
 from service.sync.differences import differences
 from service.sync.plan import Known, Step, Wanted
 from service.sync.provenance import PUSH, is_ours, provenance, push_code
-from service.sync.retire import retired
+from service.sync.retire import is_only_deleted, retired
 from service.sync.server import Resource
 
 
@@ -36,7 +36,9 @@ def transaction(wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known
     there = {identity: one for identity, one in known.items() if identity not in created and not one.gone}
     ids = {identity: f"{one.resource_type}/{one.resource_id}" for identity, one in there.items()}
     entries = [_entry(wanted, step, known.get(step.identity), ids, base) for step in steps]
-    targets = [ids.get(step.identity, URN + step.identity) for step in steps if _remains(step, known)]
+    # What could only be deleted is not named: servers refuse to delete what something refers to.
+    named = [step for step in steps if _remains(step, known) and not is_only_deleted(step.resource_type)]
+    targets = [ids.get(step.identity, URN + step.identity) for step in named]
     if targets:
         entries.append(_provenance(wanted, steps, targets, recorded))
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
@@ -99,7 +101,7 @@ def judge(
     held: Mapping[str, Resource], wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], base: str
 ) -> Written:
     """What became of each resource, by the entries that answer for it."""
-    names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items()}
+    names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items() if not one.gone}
     names |= {reference_to(entry["resource"]): identity for identity, entry in held.items()}
     found: dict[str, Known] = {}
     created: set[str] = set()
@@ -108,11 +110,17 @@ def judge(
         entry = held.get(step.identity)
         if not _remains(step, known):
             found[step.identity] = replace(known[step.identity], gone=True, current=None)
-        elif entry is not None:
+        elif entry is not None and not _is_undone(step, entry, known):
             found[step.identity], more = _stored(step, entry, wanted, known, names, base)
             issues += more
             created.update([step.identity] if _status(entry) == 201 and step.action == "create" else [])
     return Written(found, frozenset(created), issues)
+
+
+def _is_undone(step: Step, entry: Resource, known: Mapping[str, Known]) -> bool:
+    """Whether a resource that had to be looked for is still in the version that should have been replaced."""
+    version = entry["resource"].get("meta", {}).get("versionId")
+    return step.action != "create" and "response" not in entry and version == known[step.identity].version
 
 
 def _stored(

@@ -261,13 +261,13 @@ def test_where_nothing_can_be_stored_it_is_507(here, settings, refusal):
     refusal(here.post("/sync/pull", {"all": True}), 507)
 
 
-def test_a_case_that_is_longer_than_the_service_takes_does_not_stop_the_others(settings):
+def test_a_case_may_be_longer_on_the_server_than_the_service_takes(settings):
     with site(settings, Watched()) as large:
         large.pushed(small("small-1"))
-        large.pushed(small("small-2", lambda record: record["labs"][0].update(note="long" * 5000)))
+        long = small("small-2", lambda record: record["labs"][0].update(note="long" * 5000))
+        large.pushed(long)
         large.drain()
         with site(replace(settings, max_bytes=15_000), large.server) as narrow:
             found = lines(narrow.done(start(narrow)))
-    assert sorted(one["case"] is None for one in found) == [False, True]
-    [told] = [one["outcome"]["issue"] for one in found if one["case"] is None]
-    assert told[0]["code"] == "too-long"
+    assert long in [one["case"] for one in found]
+    assert all(one["case"] for one in found)

@@ -130,9 +130,6 @@ def test_a_refusal_comes_before_the_first_write_and_is_not_remembered(server: Cl
     assert server.all() == []
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ServerRefused, reason="usable() refuses by what it was told up to a day ago, and does not ask again"
-)
 def test_nobody_is_refused_by_an_old_word(server: Claims, box: Outbox) -> None:
     """The fix that the refusal names, "have them enabled there", has to help at once."""
     server.knows("Patient", "Observation")
@@ -141,9 +138,6 @@ def test_nobody_is_refused_by_an_old_word(server: Claims, box: Outbox) -> None:
     usable(server, box, ["Condition"], now=NOW + 60)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="what another version remembered raises: for a day each job there ends dead"
-)
 @pytest.mark.parametrize("text", ["{}", '{"fhir_version":"4.0.1"}', "?"])
 def test_what_another_version_remembered_is_asked_anew(server: Claims, box: Outbox, text: str) -> None:
     box.remember(server.base, "abilities", f"{NOW} {text}")

@@ -63,7 +63,6 @@ def test_a_long_chain_needs_no_deep_stack() -> None:
 
 
 HAPI = "HAPI-0528: Unable to process transaction bundle with 501 entries: exceeded configured limit of 500"
-OF_SOMETHING_ELSE = pytest.mark.xfail(strict=True, reason="any `size of` a number counts as a limit on entries, and is kept")
 MICROSOFT = "The number of entries exceeds the maximum permitted transaction bundle size of 50."
 
 
@@ -80,7 +79,7 @@ MICROSOFT = "The number of entries exceeds the maximum permitted transaction bun
         (400, "Patient.birthDate: of 50 dates one is none", 200, None),
         (422, "", 200, None),
         (400, "a limit of the server", 200, None),
-        pytest.param(400, "The attachment exceeds the maximum size of 65536 bytes.", 200, None, marks=OF_SOMETHING_ELSE),
+        (400, "The attachment exceeds the maximum size of 65536 bytes.", 200, None),
     ],
 )
 def test_what_to_try_after_a_refusal(status: int, said: str, sent: int, most: int | None) -> None:

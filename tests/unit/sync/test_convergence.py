@@ -92,10 +92,6 @@ def test_a_reference_that_someone_moved_is_an_edit(site: ByHand, memory: Pieceme
 
 
 @pytest.mark.parametrize("wanted", [CHANGED, LESS], ids=["update", "retire"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="write.judge takes what look_for finds for the outcome of an update that failed: the ledger then says it is done",
-)
 def test_what_a_batch_refused_is_still_to_be_done(site: ByHand, memory: Piecemeal, wanted: Wanted) -> None:
     site.push(FULL)
     memory.fails = True
@@ -104,7 +100,6 @@ def test_what_a_batch_refused_is_still_to_be_done(site: ByHand, memory: Piecemea
     assert in_use(memory) == wanted.resources
 
 
-@pytest.mark.xfail(strict=True, reason="plan._retire trusts the ledger though the resource was read and is in use")
 def test_what_was_taken_back_and_brought_back_by_someone_is_taken_back_again(site: ByHand, memory: Piecemeal) -> None:
     site.push(FULL)
     site.push(LESS)
@@ -115,9 +110,6 @@ def test_what_was_taken_back_and_brought_back_by_someone_is_taken_back_again(sit
 
 
 @pytest.mark.parametrize("lost", ["deleted", "without its identity"])
-@pytest.mark.xfail(
-    strict=True, reason="write.judge takes references to the Patient that is gone for references to the new one: push confirms"
-)
 def test_a_patient_that_was_lost_gets_all_facts_again(site: ByHand, memory: Piecemeal, lost: str) -> None:
     site.push(FULL)
     if lost == "deleted":
@@ -129,7 +121,6 @@ def test_a_patient_that_was_lost_gets_all_facts_again(site: ByHand, memory: Piec
     assert {one["subject"]["reference"] for one in memory.all("Observation")} == {f"Patient/{new}"}
 
 
-@pytest.mark.xfail(strict=True, reason="push does not read where the ledger is empty, and so misses what left the case")
 def test_an_outbox_that_knows_nothing_finds_what_left_the_case(site: ByHand, other: ByHand, memory: Piecemeal) -> None:
     site.push(FULL)
     assert "b" in {step.identity for step in other.plan(LESS, overwrite=True) if step.action == "retire"}
@@ -137,14 +128,12 @@ def test_an_outbox_that_knows_nothing_finds_what_left_the_case(site: ByHand, oth
     assert in_use(memory) == LESS.resources
 
 
-@pytest.mark.xfail(strict=True, reason="our own Provenance refers to what is to be deleted, so the server refuses it for ever")
 def test_a_fact_of_a_type_that_cannot_say_so_is_taken_back_all_the_same(site: ByHand, memory: Piecemeal) -> None:
     site.push(case(fact("e", kind="Basic")))
     assert site.push(case()).state is State.CONFIRMED
     assert "e" not in in_use(memory)
 
 
-@pytest.mark.xfail(strict=True, reason="Pusher.run loads the payload outside its try: the drain ends, and the next one too")
 def test_a_payload_that_cannot_be_read_stops_no_other_case(site: ByHand, memory: Piecemeal) -> None:
     spoilt = Submission(memory.base, "another case", "spoilt.json", b"{}", "digest", "m|1")
     [job] = site.outbox.accept("run", [spoilt])

@@ -103,7 +103,6 @@ def test_a_fact_that_is_no_longer_of_the_case(name: str) -> None:
         assert made is None or (made.resource_id, made.version, made.digest) == ("7", "3", "")
 
 
-@pytest.mark.xfail(strict=True, reason="plan._retire trusts the ledger's `retired` though the resource was read and is in use")
 @pytest.mark.parametrize(("overwrite", "action"), [(False, "conflict"), (True, "retire")])
 def test_a_fact_that_was_taken_back_and_that_someone_brought_back(overwrite: bool, action: str) -> None:
     made = step(known(RETIRED, current=WANTED, retired=True), overwrite=overwrite, is_wanted=False)

@@ -124,9 +124,6 @@ def test_a_bundle_that_deletes_is_valid_and_bears_no_provenance_of_what_is_gone(
     assert errors(bundle) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an outbox without memory writes one, though its creates found all there: see push._push"
-)
 def test_a_push_that_finds_all_there_writes_none(site: Deployment, memory: Watched, second: Deployment) -> None:
     site.push(small(change=change))
     site.push(small())

@@ -465,6 +465,10 @@ def test_an_edit_between_our_reading_and_our_writing_is_seen_at_the_next_push(si
     site.push(small())
     igg = found(memory, "IgG")
     changed = small(change=lambda record: record["labs"][0].update(value=90))
-    memory.before.append(lambda _bundle: memory.edit("Observation", igg["id"], lambda one: one.update(status="amended")) and None)
+
+    def interfere(_bundle: Resource) -> None:
+        memory.edit("Observation", igg["id"], lambda one: one.update(status="amended"))
+
+    memory.before.append(interfere)
     assert rules(site.push(changed)) == set()
     assert rules(site.push(changed)) == {"sync-foreign-edit"}
