@@ -15,7 +15,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup java postgres run test lint types golden bench lock clean
+.PHONY: help setup java postgres run test lint types golden faults bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,10 @@ types: setup ## mypy --strict
 golden: setup ## write examples/bundles anew from examples/cases: review the diff
 	CASEBRIDGE_KEY=$(EXAMPLE_KEY) $(BIN)/casebridge convert examples/cases -o examples/bundles
 	@git --no-pager diff --stat -- examples
+
+faults: setup java ## run every test of the fault matrix, and write docs/fault-matrix.md anew: review the diff
+	-$(BIN)/pytest tests/faults $(ARGS)
+	$(BIN)/python -m scripts.build_fault_matrix
 
 bench: setup ## run every bench/bench_*.py
 	@set -e; for file in bench/bench_*.py; do \

@@ -162,6 +162,7 @@ def _read_plan(path: str | None) -> dict[str, str] | None:
 
 def _lines(name: str, steps: Sequence[Step], *, show_values: bool) -> Iterator[str]:
     """One case of a plan for people: counts, then each resource that is changed, retired or in conflict, by its elements."""
+    from service.sync import places
     from service.sync.plan import ACTIONS
 
     counts = {action: sum(step.action == action for step in steps) for action in ACTIONS}
@@ -174,6 +175,6 @@ def _lines(name: str, steps: Sequence[Step], *, show_values: bool) -> Iterator[s
             continue
         yield f"  {step.action:<9} {step.resource_type}/{step.resource_id}" + (f": {step.reason}" if step.reason else "")
         for one in step.changes:
-            shown = f": {one.before!s} → {one.after!s}" if show_values else ""
-            yield f"            {one.kind} {one.place}{shown}"
+            told = f"{one.place}: {one.before!s} → {one.after!s}" if show_values else places.shown(one.place)
+            yield f"            {one.kind} {told}"
     sys.stdout.flush()

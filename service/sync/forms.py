@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from service.sync.outbox import OPEN, State
 
 if TYPE_CHECKING:
+    from service.sync.differences import Difference
     from service.sync.outbox import Job
-    from service.sync.plan import Step
+from service.sync.places import shown
+from service.sync.plan import Step
 
 _STEP = ("action", "identity", "resource_type", "resource_id", "version", "digest", "reason")
 
@@ -46,9 +48,13 @@ def of_plan(server: str, mapping: str, cases: Iterable[dict[str, Any]]) -> dict[
 
 
 def _of_step(step: Step, *, show_values: bool) -> dict[str, Any]:
-    values = ("before", "after") if show_values else ()
-    changes = [{"kind": one.kind, "place": one.place, **{name: getattr(one, name) for name in values}} for one in step.changes]
+    changes = [_of_change(one, show_values=show_values) for one in step.changes]
     return {name: getattr(step, name) for name in _STEP} | {"changes": changes}
+
+
+def _of_change(change: Difference, *, show_values: bool) -> dict[str, Any]:
+    values = {"before": change.before, "after": change.after} if show_values else {}
+    return {"kind": change.kind, "place": change.place if show_values else shown(change.place), **values}
 
 
 def _instant(seconds: float) -> str:

@@ -21,6 +21,7 @@ from service.sync.canonical import references_in
 from service.sync.chunks import MOST_ENTRIES, Inseparable, after_refusal, chunks
 from service.sync.known import is_as_left, look_for, of_ledger, read, to_ledger
 from service.sync.outbox import Entry, Job, LeaseLost, Outbox, State, Worker
+from service.sync.places import shown
 from service.sync.plan import ACTIONS, Known, Step, Wanted, changes_of, decide
 from service.sync.server import FhirServer
 from service.sync.waiting import backoff
@@ -183,7 +184,7 @@ class Pusher:
         if most is None:
             raise refusal
         if most < 2:
-            raise _too_large(1, sent)
+            raise _too_large(1, most)
         self._outbox.remember(run.job.target, LIMIT, str(most))
         return most
 
@@ -208,7 +209,8 @@ class Pusher:
         self._failures += 1
         if error.retry_after is not None or not error.sent:
             # The server, and not this case, has to wait: nobody asks it until then, and no attempt is counted.
-            asked = error.retry_after if error.retry_after is not None else self._backoff(self._failures)
+            # However soon a server asks to be asked again, never at once.
+            asked = max(error.retry_after or 0.0, self._backoff(self._failures))
             until = self._now() + min(asked, self._patience.longest)
             self._outbox.hold(run.job.target, until, error.issues[0].rule)
             return self._park(run, until - self._now(), error, free=True)
@@ -306,5 +308,5 @@ def _entry(step: Step, known: Known | None) -> dict[str, Any]:
     if step.reason:
         entry["reason"] = step.reason
     if step.action == "conflict":
-        entry["differs"] = [f"{one.kind} {one.place}" for one in step.changes]
+        entry["differs"] = [f"{one.kind} {shown(one.place)}" for one in step.changes]
     return entry

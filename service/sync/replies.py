@@ -13,7 +13,7 @@ from typing import Any, Final
 from service.errors import CasebridgeError, ServerRefused, ServerUnavailable, UnreadableInput, Usage
 from service.fhir import definitions, json
 from service.issues import Issue
-from service.sync import origins
+from service.sync import origins, places
 from service.sync.origins import Origin
 from service.sync.server import Resource
 from service.sync.waiting import retry_after
@@ -38,7 +38,6 @@ _ADVICE: Final = {
 _CODES: Final = {401: "login", 403: "forbidden", 404: "not-found", 409: "conflict", 410: "deleted", 412: "conflict"}
 _JSON: Final = frozenset({"application/fhir+json", "application/json", "application/json+fhir", "text/json"})
 _HAPI: Final = re.compile(r"HAPI-[0-9]{1,6}")
-_PLACE: Final = re.compile(r"[A-Za-z]+(?:\[[0-9]{1,6}\])?(?:\.[A-Za-z]+(?:\[[0-9]{1,6}\])?){0,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,32 +249,13 @@ def _safe_parts(issue: dict[str, Any]) -> Iterator[str]:
     code = issue.get("code")
     if isinstance(code, str) and code in _issue_codes():
         yield code
-    places = issue.get("expression")
-    for place in places[:3] if isinstance(places, list) else ():
-        if isinstance(place, str) and _PLACE.fullmatch(place) and _names(place) <= _known_names():
+    found = issue.get("expression")
+    for place in found[:3] if isinstance(found, list) else ():
+        if isinstance(place, str) and places.shown(place) == place:
             yield f"at {place}"
-
-
-def _names(place: str) -> set[str]:
-    return {step.partition("[")[0] for step in place.split(".")}
 
 
 @cache
 def _issue_codes() -> frozenset[str]:
     codes = definitions.load().required_codes("http://hl7.org/fhir/ValueSet/issue-type") or ()
     return frozenset(code for _, code in codes)
-
-
-@cache
-def _known_names() -> frozenset[str]:
-    """The names of all types and elements of R4: a word that is none of them may be anything, a patient's name too."""
-    types = definitions.load().types
-    steps = {step for each in types.values() for path in each.elements for step in path.split(".")}
-    told = {name for each in types.values() for path in each.elements for name in _told_choices(each.elements[path], path)}
-    return frozenset({*types, *steps, *told})
-
-
-def _told_choices(facts: definitions.Facts, path: str) -> list[str]:
-    last = path.rpartition(".")[2]
-    stem = last.removesuffix("[x]")
-    return [stem, *(stem + code[0].upper() + code[1:] for code in facts.types)] if stem != last else []

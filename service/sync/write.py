@@ -14,6 +14,7 @@ from service.fhir.search import condition
 from service.issues import Issue
 from service.sync.canonical import URN, digest_of, digest_of_wire, from_wire, identity_of, reference_to, to_wire
 from service.sync.differences import differences
+from service.sync.places import shown
 from service.sync.plan import Known, Step, Wanted
 from service.sync.provenance import PUSH, is_ours, provenance, push_code
 from service.sync.retire import is_only_deleted, retired
@@ -144,7 +145,7 @@ def _stored(
 def altered(sent: Resource, stored: Resource) -> Iterator[Issue]:
     """What a server has made of a resource that it took: an error for what it dropped or changed, a note for what it added."""
     for found in differences(sent, stored):
-        place = f"{sent['resourceType']}.{found.place}"
+        place = shown(f"{sent['resourceType']}.{found.place}")
         if found.kind == "added":
             yield Issue("information", "informational", "sync-added", "the server has added this element", expression=place)
         else:
