@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from service.sync.canonical import URN, reference_to
 from service.sync.compartment import held
 from service.sync.memory import MemoryServer
+from service.sync.outbox import Job, this_worker
 from service.sync.plan import Wanted
+from service.sync.push import Pusher
 from service.sync.retire import is_retired
 from service.sync.server import Resource
 from tests.support.deployment import Deployment
@@ -72,6 +74,13 @@ class ByHand(Deployment):
     def wanted(self, record: Any) -> Wanted:
         assert isinstance(record, Wanted)
         return record
+
+    def attempt(self) -> Job:
+        """As a Deployment does, but at the jobs for its own server: an outbox may hold those of servers that are gone."""
+        worker = this_worker()
+        job = self.outbox.claim(worker, now=self.clock(), target=self.server.base)
+        assert job is not None, "no job is due"
+        return Pusher(self.server, self.outbox, worker, pause=self.clock.sleep, now=self.clock).run(job)
 
 
 def facts_on(server: MemoryServer) -> list[Resource]:
