@@ -30,6 +30,8 @@ def servers(monkeypatch: pytest.MonkeyPatch, _own_home: None, engine: Engine) ->
         monkeypatch.setattr(f"service.cli.{module}.connect", connect)
     for module in ("push", "pull"):
         monkeypatch.setattr(f"service.cli.{module}.load", lambda _settings, _mapping: engine)
+    # Long enough for a push that does not wait, and short for one that goes on with it.
+    monkeypatch.setattr("service.sync.push.backoff", lambda *_arguments, **_named: 0.2)
     monkeypatch.setenv("CASEBRIDGE_KEY", EXAMPLE_KEY.decode())
     return known
 

@@ -121,4 +121,3 @@ def test_in_a_pull_but_for_the_case_itself(record: Record, memory: Server, write
     pulled = to("pull")
     assert CANARY in pulled.stdout, "what was asked for is shown"
     assert CANARY not in pulled.stderr
-    memory.fails = lost

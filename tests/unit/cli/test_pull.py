@@ -168,6 +168,7 @@ def impostor(memory: Server, identity: str) -> Resource:
     known = memory.all("Patient")[0]
     return {
         "resourceType": "Patient",
+        "gender": "female",
         "meta": {"tag": known["meta"]["tag"]},
         "identifier": [{**known["identifier"][0], "value": identity}],
     }

@@ -96,6 +96,10 @@ def busy(seconds: float) -> ServerUnavailable:
     return ServerUnavailable([Issue("error", "transient", "sync-busy", "it is busy")], retry_after=seconds)
 
 
+def lost() -> ServerUnavailable:
+    return ServerUnavailable([Issue("error", "transient", "sync-lost", "the answer was lost")], sent=True)
+
+
 def raising(error: Exception, times: int = 1_000_000) -> Callable[[], None]:
     left = iter(range(times))
 
@@ -256,7 +260,7 @@ def test_a_job_that_was_taken_over_meanwhile_is_left_to_the_other(site: ByHand, 
         memory.fails = lambda: None
         site.clock.time += 3600
         claimed(site, other_worker())
-        raise busy(0)
+        raise lost()
 
     memory.fails = too_slow
     heard: list[str] = []
@@ -268,7 +272,7 @@ def test_a_job_that_was_taken_over_meanwhile_is_left_to_the_other(site: ByHand, 
 
 
 class Slow:
-    """An outbox in which a look at a job lasts until another thread has settled one."""
+    """An outbox in which the first look at a job gives another thread time to settle one."""
 
     def __init__(self, outbox: Outbox, go: threading.Event, done: threading.Event) -> None:
         self._outbox, self._go, self._done = outbox, go, done
@@ -278,8 +282,9 @@ class Slow:
 
     def job(self, job_id: str) -> Job:
         found = self._outbox.job(job_id)
-        self._go.set()
-        self._done.wait(5)
+        if not self._go.is_set():
+            self._go.set()
+            self._done.wait(1)
         return found
 
 
@@ -327,8 +332,7 @@ def test_a_case_that_is_refused_or_fails_here_stops_no_other(site: ByHand, memor
 
 
 def test_every_attempt_is_heard_of(site: ByHand, memory: Server) -> None:
-    lost = ServerUnavailable([Issue("error", "transient", "sync-lost", "the answer was lost")], sent=True)
-    memory.fails = raising(lost, times=3)
+    memory.fails = raising(lost(), times=3)
     heard: list[tuple[str, int]] = []
     site.accept(wanted("a", 1))
     drain(site, settled=lambda job: heard.append((job.state.value, job.attempts)), patience=Patience(attempts=3)).work()
