@@ -17,7 +17,7 @@ def mappings() -> None:
     """Work with mapping sets."""
 
 
-@mappings.command("list")
+@mappings.command("list", epilog="Example: casebridge mappings list")
 def list_sets() -> None:
     """List the shipped mapping sets."""
     for name in list_mappings(read_settings()):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,14 @@ from service.cli.servers import connect, outbox, server_option
 from service.config import read_settings
 from service.issues import Issue, Origin
 
+# As identities are made (service.mapping.identity), and as FHIR has ids: http://hl7.org/fhir/R4/datatypes.html#id
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-.]{0,63}")
+
 if TYPE_CHECKING:
     from service.sync.outbox import Outbox
     from service.sync.plan import Wanted
-    from service.sync.pull import Mark
+    from service.sync.pull import Mark, Pulled
     from service.sync.server import FhirServer, Resource
     from service.transfer import Transfer
 
@@ -29,7 +34,9 @@ if TYPE_CHECKING:
 @server_option
 @mapping_option
 @click.option("--case", "cases", multiple=True, metavar="ID", help="The case with this id; may be repeated.")
-@click.option("--identifier", metavar="SYSTEM|VALUE", help="The patients with this identifier, whoever wrote them.")
+@click.option(
+    "--identifier", callback=not_empty, metavar="SYSTEM|VALUE", help="The patients with this identifier, whoever wrote them."
+)
 @click.option("--since-last", is_flag=True, help="Only the cases in which something has changed since the last such pull.")
 @click.option("-o", "--output", callback=not_empty, metavar="DIR", help="A file for each case, named by its identity.")
 @click.option("--compare", multiple=True, metavar="CASE", help="Say how the server differs from these files or folders.")
@@ -57,31 +64,58 @@ def pull(
     settings, report = read_settings(), Report(as_json)
     transfer = Transfer(load(settings, mapping))
     local = {one.wanted.case: one for one in _local(transfer, compare, report)}
-    folder = Path(output) if output else None
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-    count = 0
+    sink = _Sink(Path(output) if output else None, quiet=bool(compare) and not output)
     with connect(settings, url) as server, outbox(settings) as box:
         able = reading(server, box)
         patients, mark = _patients(server, box, transfer, cases, identifier, report, since_last=since_last)
         for patient in patients:
             pulled = pull_one(server, patient, transfer.system, transfer.types, whole=able.everything)
-            name = pulled.case or f"patient-{pulled.patient}"
             here = local.pop(pulled.case or "", None)
             restored = transfer.restored(pulled, here.wanted if here else None)
+            name = sink.name(pulled)
             report.add(issue.at(source=Origin(name)) for issue in restored.issues)
             if here:
                 _compare(transfer, here, restored.record, report)
-            result = pulled.bundle() if as_bundle else restored.record
-            if result is not None and (folder or not compare):
-                _write(result, folder, name)
-                count += 1
-        if mark is not None:
+            sink.take(name, pulled.bundle() if as_bundle else restored.record, report)
+        # What could not be written is to be pulled again.
+        if mark is not None and sink.is_whole:
             marks.remember(box, server.base, transfer.deployment, mark)
     for here in local.values():
         issue = Issue("error", "not-found", "sync-not-there", "the server does not hold this case", fix="push it")
         report.add([issue.at(source=Origin(here.file))])
-    report.finish(f"{count} cases written" if folder else "")
+    report.finish(f"{len(sink.written)} cases written" if output else "")
+
+
+@dataclass
+class _Sink:
+    """Where cases go: a folder, or standard output; `quiet`: nowhere. `is_whole`: nothing was held back."""
+
+    folder: Path | None
+    quiet: bool
+    written: set[str] = field(default_factory=set)
+    is_whole: bool = True
+
+    def __post_init__(self) -> None:
+        self.is_whole = not self.quiet
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def name(self, pulled: Pulled) -> str:
+        """The identity, if it is one of ours; a server may say anything, and a file name is no place for it."""
+        if pulled.case and _UUID.fullmatch(pulled.case):
+            return pulled.case
+        return f"patient-{pulled.patient}" if _ID.fullmatch(pulled.patient) else f"patient-{len(self.written) + 1}-without-id"
+
+    def take(self, name: str, result: Mapping[str, Any] | None, report: Report) -> None:
+        if result is None:
+            self.is_whole = False
+        elif name in self.written:
+            self.is_whole = False
+            text, fix = "the server holds two patients under this identity; the second was not written", "delete one of them"
+            report.add([Issue("error", "duplicate", "sync-duplicates", text, fix=fix, source=Origin(name))])
+        elif not self.quiet:
+            self.written.add(name)
+            _write(result, self.folder, name)
 
 
 def _patients(
@@ -148,7 +182,7 @@ def _compare(transfer: Transfer, local: _Local, pulled: dict[str, Any] | None, r
     found = list(compared(transfer.engine, local.text, pulled or {}, local.file))
     report.add(found)
     report.code = max(report.code, FINDINGS if found else 0)
-    if not found:
+    if not found and not report.as_json:
         click.echo(f"{local.file}: equal", err=True)
 
 

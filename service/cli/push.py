@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -93,14 +92,15 @@ def push(
     Each case is safe in the outbox before it is sent. A case that is there already is not written again.
     """
     settings, report = read_settings(), Report()
-    transfer, plans = _transfer(settings, mapping), _read_plan(plan_file)
-    patience = seconds(wait)
+    transfer, patience = _transfer(settings, mapping), seconds(wait)
     with connect(settings, url) as server, outbox(settings) as box:
+        plans = _read_plan(plan_file, server.base)
         converted = _converted(transfer, list(input_files(case)), report, lenient=lenient)
         jobs = _accept(box, transfer, server.base, converted, overwrite=overwrite, plans=plans)
-        follow = Follow(box, jobs, as_json=as_json)
+        follow = Follow(box, jobs)
         follow.work({server.base: server}, workers=workers, wait=patience)
-    raise SystemExit(max(report.code, told(follow)))
+        code = told(follow, as_json=as_json)
+    raise SystemExit(max(report.code, code))
 
 
 def _transfer(settings: Any, mapping: str) -> Transfer:
@@ -145,8 +145,8 @@ def _accept(
     return accepted + [job.id for job in box.accept(run, waiting)] if waiting else accepted
 
 
-def _read_plan(path: str | None) -> dict[str, str] | None:
-    """The keys of the steps that a plan approved, by case. Raises UsageError for any other file."""
+def _read_plan(path: str | None, server: str) -> dict[str, str] | None:
+    """The keys of the steps that a plan approved, by case. Raises UsageError for any other file, and for another server."""
     from service.fhir import json
     from service.sync.plan import Step, changes_of
 
@@ -154,9 +154,12 @@ def _read_plan(path: str | None) -> dict[str, str] | None:
         return None
     try:
         held: Any = json.loads(Path(path).read_bytes(), file=path)
+        planned = held["server"]
         cases = {one["case"]: [Step(**{**step, "changes": ()}) for step in one["steps"]] for one in held["cases"]}
     except (KeyError, TypeError):
         raise click.UsageError("--plan takes what casebridge plan --json has written") from None
+    if planned != server:
+        raise click.UsageError("the plan was made for another server")
     return {case: "\n".join(step.key for step in changes_of(steps)) for case, steps in cases.items()}
 
 
@@ -177,4 +180,3 @@ def _lines(name: str, steps: Sequence[Step], *, show_values: bool) -> Iterator[s
         for one in step.changes:
             told = f"{one.place}: {one.before!s} → {one.after!s}" if show_values else places.shown(one.place)
             yield f"            {one.kind} {told}"
-    sys.stdout.flush()

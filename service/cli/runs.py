@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import click
 
 from service.cli.output import FINDINGS, OK, SERVER, render
 from service.errors import CasebridgeError
-from service.issues import Issue
+from service.issues import Issue, Origin
 
 if TYPE_CHECKING:
     from service.sync.outbox import Job, Outbox
@@ -31,7 +30,6 @@ class Follow:
 
     box: Outbox
     ids: Sequence[str]
-    as_json: bool = False
     interrupted: bool = False
     failure: CasebridgeError | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -100,21 +98,20 @@ class Follow:
             yield advance
 
 
-def told(follow: Follow) -> int:
+def told(*follows: Follow, as_json: bool = False) -> int:
     """Prints what became of each job, and what to do about those that are not done; gives the exit code."""
     from service.fhir import json
     from service.sync.forms import of_job
     from service.sync.outbox import OPEN
 
-    jobs = follow.jobs()
-    if follow.as_json:
+    jobs = [job for follow in follows for job in follow.jobs()]
+    if as_json:
         click.echo(json.dumps({"jobs": [of_job(job) for job in jobs]}, indent=True).decode(), nl=False)
     else:
         for job in jobs:
             click.echo(line(job))
-    for issue in follow.failure.issues if follow.failure else ():
-        click.echo(render(issue), err=True)
-    for issue in issues_of(*jobs) if not follow.as_json else ():
+    failures = [issue for follow in follows if follow.failure for issue in follow.failure.issues]
+    for issue in [*failures, *(() if as_json else issues_of(*jobs))]:
         click.echo(render(issue), err=True)
     still_open = [job for job in jobs if job.state in OPEN]
     if still_open:
@@ -138,16 +135,20 @@ def line(job: Job) -> str:
 
 
 def issues_of(*jobs: Job) -> Iterator[Issue]:
-    """What the jobs' reports say went wrong, in words that hold no value; the same thing once, with how often."""
-    found = [one for job in jobs for one in (job.report or {}).get("outcome", {}).get("issue", ())]
-    grave = [one for one in found if one["severity"] != "information" and "coding" in one["details"]]
-    times = Counter(map(_said, grave))
-    for one in {_said(one): one for one in reversed(grave)}.values():
-        text, expression = _said(one)
-        text += f" (× {times[_said(one)]})" if times[_said(one)] > 1 else ""
-        rule = one["details"]["coding"][0]["code"]
-        yield Issue(one["severity"], one["code"], rule, text, fix=one.get("diagnostics"), expression=expression)
-
-
-def _said(issue: dict[str, Any]) -> tuple[str, str | None]:
-    return issue["details"]["text"], (issue.get("expression") or [None])[0]
+    """What the jobs' reports say went wrong, in words that hold no value; what several say once, with how often."""
+    said: dict[tuple[str, str | None], list[tuple[Job, dict[str, Any]]]] = {}
+    for job in jobs:
+        for one in (job.report or {}).get("outcome", {}).get("issue", ()):
+            if one["severity"] != "information" and "coding" in one["details"]:
+                said.setdefault((one["details"]["text"], (one.get("expression") or [None])[0]), []).append((job, one))
+    for (text, expression), found in said.items():
+        job, one = found[0]
+        yield Issue(
+            one["severity"],
+            one["code"],
+            one["details"]["coding"][0]["code"],
+            text + (f" (× {len(found)})" if len(found) > 1 else ""),
+            fix=one.get("diagnostics"),
+            expression=expression,
+            source=Origin(job.label or job.case) if len({job.id for job, _one in found}) == 1 else None,
+        )

@@ -28,5 +28,7 @@ def serve(host: str, port: int, workers: int) -> None:
     click.echo(f"Casebridge {__version__} on http://{host}:{port}/ (stop it with Ctrl-C)", err=True)
     arguments = ["--bind", f"{host}:{port}", "--workers", str(workers), "--threads", "8", "--log-level", "warning"]
     arguments += ["--worker-class", "service.api.worker.Worker", "--config", "python:service.api.gunicorn_hooks"]
+    # It would lie outside CASEBRIDGE_HOME, one for all services of a user.
+    arguments += ["--no-control-socket"]
     module = [sys.executable, "-m", "gunicorn", *arguments, "service.api:create_app()"]
     os.execv(sys.executable, module)  # noqa: S606  our own interpreter, and arguments that click has checked

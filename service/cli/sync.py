@@ -49,6 +49,8 @@ def status(job: tuple[str, ...], all_: bool, json_: bool, show_values: bool) -> 
     with outbox(read_settings()) as box:
         counts = box.counts()
         jobs = [box.job(one) for one in job] if job else box.jobs(states=None if all_ else _unfinished())
+        # A job that failed is over once a newer one of its case was confirmed.
+        newest = {(one.target, one.case): one for one in box.jobs()}.values()
         if json_:
             said = {"counts": {state.value: count for state, count in counts.items()}, "jobs": [of_job(one) for one in jobs]}
             click.echo(json.dumps(said, indent=True).decode(), nl=False)
@@ -56,7 +58,8 @@ def status(job: tuple[str, ...], all_: bool, json_: bool, show_values: bool) -> 
             click.echo(", ".join(f"{state.value} {count}" for state, count in counts.items() if count) or "the outbox is empty")
             for one in jobs:
                 _show(one, details=bool(job), show_values=show_values)
-    raise SystemExit(FINDINGS if counts.get(State.DEAD) or counts.get(State.CONFLICT) else OK)
+    failed = [one for one in (jobs if job else newest) if one.state in (State.DEAD, State.CONFLICT)]
+    raise SystemExit(FINDINGS if failed else OK)
 
 
 def _show(job: Job, *, details: bool, show_values: bool) -> None:
@@ -145,15 +148,15 @@ def _unfinished() -> list[State]:
 
 def _work(settings: Settings, box: Outbox, jobs: list[Job], *, workers: int, wait: float, json_: bool) -> None:
     """Sends these jobs, server by server, and exits."""
-    code = OK
+    follows = []
     if not jobs:
         click.echo("there is nothing to do", err=True)
     for target in dict.fromkeys(job.target for job in jobs):
-        follow = Follow(box, [job.id for job in jobs if job.target == target], as_json=json_)
+        follow = Follow(box, [job.id for job in jobs if job.target == target])
+        follows.append(follow)
         try:
             with connect(settings, target) as server:
                 follow.work({target: server}, workers=workers, wait=wait)
         except Usage as error:
-            click.echo("\n".join(map(render, error.issues)), err=True)
-        code = max(code, told(follow))
-    raise SystemExit(code)
+            follow.failure = error
+    raise SystemExit(told(*follows, as_json=json_))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["added", "removed", "changed"]
@@ -15,8 +15,8 @@ class Difference:
 
     kind: Kind
     place: str
-    before: Any = None
-    after: Any = None
+    before: Any = field(default=None, repr=False)
+    after: Any = field(default=None, repr=False)
 
 
 def differences(before: Any, after: Any, place: str = "") -> Iterator[Difference]:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from service.sync.outbox import OPEN, State
+from service.sync.places import shown
 
 if TYPE_CHECKING:
     from service.sync.differences import Difference
     from service.sync.outbox import Job
-from service.sync.places import shown
-from service.sync.plan import Step
+    from service.sync.plan import Step
 
 _STEP = ("action", "identity", "resource_type", "resource_id", "version", "digest", "reason")
 

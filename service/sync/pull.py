@@ -119,7 +119,8 @@ def _patient_of(resource: Resource, base: str) -> str:
     for name in ("subject", "patient"):
         reference = resource.get(name)
         if isinstance(reference, dict) and isinstance(reference.get("reference"), str):
-            return str(reference["reference"]).removeprefix(base + "/").partition("/_history/")[0]
+            local = str(reference["reference"]).removeprefix(base + "/").partition("/_history/")[0]
+            return local if local.startswith("Patient/") else ""
     return ""
 
 

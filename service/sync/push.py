@@ -105,7 +105,7 @@ class Pusher:
     # --- the loop -------------------------------------------------------------------------------------------------------
 
     def _push(self, run: _Run, *, whole: bool) -> Job:
-        if run.job.resumed or run.job.plan:
+        if run.job.resumed or run.job.overwrite or run.job.plan is not None:
             self._read(run, whole=whole)
         for round_ in range(ROUNDS):
             steps = decide(run.wanted, run.known, overwrite=run.job.overwrite)

@@ -14,8 +14,8 @@ from service.sync.outbox import OPEN, Job, LeaseLost, Outbox, State, Worker, thi
 from service.sync.push import Patience, Pusher
 from service.sync.server import FhirServer
 
-# How often, in seconds, to look for jobs that another process may have left or finished.
-_LOOK_AGAIN = 0.5
+# How often, in seconds, to look for jobs that others may have left or finished: of a service, and of a run that is awaited.
+_LOOK_AGAIN, _LOOK_SOON = 0.5, 0.1
 # How long, in seconds, a service leaves a server alone that would refuse every job, and an outbox that failed.
 _REFUSED_FOR = 300.0
 _FAILED_FOR = 5.0
@@ -30,8 +30,7 @@ class Drain:
     `only` names the jobs with which it ends: older ones for the same server go first, for they may be of the same case.
 
     `server`: gives the server for a target; it is shared by the threads. `settled` hears of every job that an attempt at it
-    left, from the thread that made it. `wait`: how long, in seconds, to stay
-    while no job gets settled.
+    left, from the thread that made it. `wait`: how long, in seconds, to stay while none gets settled.
     """
 
     outbox: Outbox
@@ -116,15 +115,17 @@ class Drain:
 
     def _stays(self) -> bool:
         """Waits for what falls due or is in other hands; False where there is nothing to wait for, or it takes too long."""
-        with self._lock:
-            self._pending = {one for one in self._pending if self.outbox.job(one).state in OPEN}
-            if self.only and not self._pending:
+        if self.only:
+            still_open = {job.id for job in self.outbox.jobs(states=OPEN, target=self.target)}
+            with self._lock:
+                self._pending &= still_open
+            if not self._pending:
                 return False
         due = self.outbox.next_due(target=self.target)
         if due is None:
             return False
         is_in_hands = self.outbox.counts(target=self.target)[State.SENDING] > 0
-        left = min(max(due - self.now(), 0.01), _LOOK_AGAIN)
+        left = min(max(due - self.now(), 0.01), _LOOK_SOON)
         return (is_in_hands or due - self._since <= self.wait) and not self.stop.wait(left)
 
 

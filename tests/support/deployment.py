@@ -97,7 +97,7 @@ class Deployment:
     def attempt(self) -> Job:
         """One attempt at the oldest job that is due."""
         worker = this_worker()
-        job = self.outbox.claim(worker, now=self.clock())
+        job = self.outbox.claim(worker, now=self.clock(), target=self.server.base)
         assert job is not None, "no job is due"
         pusher = Pusher(self.server, self.outbox, worker, patience=self.patience, pause=self.clock.sleep, now=self.clock)
         return pusher.run(job)

@@ -194,9 +194,6 @@ def test_a_plan_with_values_is_a_plan_as_well(case: Path, memory: Server, write:
     assert to("push", changed, "--plan", path).exit_code == 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="push --plan does not look at the `server` of the plan: what was approved for one is done on another"
-)
 def test_a_plan_for_one_server_is_none_for_another(case: Path, servers: dict[str, Server]) -> None:
     plan = planned(case, server=HERE)
     assert to("push", case, "--plan", plan, server=THERE).exit_code != 0

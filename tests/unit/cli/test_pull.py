@@ -66,7 +66,6 @@ def test_an_identifier_without_a_system(wrong: str, two: list[Path]) -> None:
     assert wrong not in result.stderr.replace("--identifier", "")
 
 
-@pytest.mark.xfail(strict=True, reason="--identifier has no not_empty callback: an unset variable of a script pulls every case")
 def test_an_empty_identifier_is_none(two: list[Path]) -> None:
     assert to("pull", "--identifier", "").exit_code == 2
 
@@ -152,9 +151,6 @@ def test_compared_and_written_in_the_order_of_the_local_case(case: Path, memory:
     assert json.loads(path.read_bytes()) == json.loads(turned.read_bytes())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="with --json, --compare still says `equal` on standard error: what stands there is no JSON then"
-)
 def test_compared_as_json(two: list[Path]) -> None:
     result = to("pull", "--compare", two[0], "--json")
     assert json.loads(result.stderr_bytes)["resourceType"] == "OperationOutcome"
@@ -174,9 +170,6 @@ def impostor(memory: Server, identity: str) -> Resource:
     }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pull names files by whatever stands in the identifier: a server can write outside of -o"
-)
 @pytest.mark.parametrize("identity", ["../evil", "/tmp/evil", "a/b", "evil\n", ".."])
 def test_no_identity_leads_out_of_the_folder(identity: str, case: Path, memory: Server, tmp_path: Path) -> None:
     to("push", case)
@@ -189,9 +182,6 @@ def test_no_identity_leads_out_of_the_folder(identity: str, case: Path, memory: 
     assert not [path for path in made if "evil" in path.name or path.name in ("b.json", "...json")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="of two Patients of one identity a pull of all keeps the file of the second, and says nothing"
-)
 def test_two_patients_of_one_identity_are_told(case: Path, memory: Server, tmp_path: Path, transfer: Transfer) -> None:
     to("push", case)
     memory.add(impostor(memory, transfer.identity("small-1")))
@@ -200,9 +190,6 @@ def test_two_patients_of_one_identity_are_told(case: Path, memory: Server, tmp_p
     assert "sync-duplicates" in result.stderr
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the mark is set although a case could not be read: the next --since-last passes it over"
-)
 def test_a_case_that_could_not_be_read_is_pulled_again(case: Path, memory: Server) -> None:
     to("push", case)
     memory.add({**memory.igg(), "id": "twin"})

@@ -127,9 +127,6 @@ def test_resume_with_nothing_to_do(memory: Server) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is nothing to do\n")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sync resume --json prints one document for each server, and none where nothing is to be done"
-)
 @pytest.mark.parametrize("count", [0, 2])
 def test_resume_as_json_is_one_document(count: int, case: Path, servers: dict[str, Server]) -> None:
     for base in list(servers)[:count]:

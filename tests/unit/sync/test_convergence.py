@@ -128,9 +128,6 @@ def test_an_outbox_that_knows_nothing_finds_what_left_the_case(site: ByHand, oth
     assert in_use(memory) == LESS.resources
 
 
-@pytest.mark.xfail(
-    strict=True, reason="counts of what the ledger knows cannot show what another outbox added: plan retires it, push does not"
-)
 def test_overwriting_takes_back_what_another_outbox_has_added_since(site: ByHand, other: ByHand, memory: Piecemeal) -> None:
     site.push(case())
     other.push(FULL)
@@ -139,9 +136,6 @@ def test_overwriting_takes_back_what_another_outbox_has_added_since(site: ByHand
     assert in_use(memory) == case().resources
 
 
-@pytest.mark.xfail(
-    strict=True, reason="push._push takes a plan of no steps for none, and does not read: all that it does not know is stale"
-)
 def test_a_plan_that_has_nothing_to_do_is_carried_out(site: ByHand, other: ByHand, memory: Piecemeal) -> None:
     site.push(FULL)
     assert {step.action for step in other.plan(FULL)} == {"unchanged"}

@@ -234,11 +234,11 @@ def test_foreign_edit_of_what_we_leave_alone_is_left_alone_and_told(site: Deploy
     assert counts(site.push(other, overwrite=True))["update"] == 1
 
 
-def test_a_foreign_tag_is_no_edit_of_the_fact(site: Deployment, memory: Strange) -> None:
+def test_a_foreign_tag_is_an_edit_like_any_other(site: Deployment, memory: Strange) -> None:
     site.push(small())
-    job = site.push(small(change=lambda record: record["labs"][0].update(value=90)))
-    assert job.state is State.CONFIRMED
-    assert memory.versions("Observation", found(memory, "IgG")["id"]) == 1
+    tag = {"system": "https://example.org/tags", "code": "seen"}
+    memory.edit("Observation", found(memory, "IgG")["id"], lambda one: one["meta"]["tag"].append(tag))
+    assert rules(site.push(small())) == {"sync-foreign-edit"}
 
 
 def test_what_someone_else_deleted_is_a_conflict_until_it_is_overwritten(site: Deployment, memory: Strange) -> None:

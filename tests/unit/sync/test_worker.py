@@ -272,7 +272,7 @@ def test_a_job_that_was_taken_over_meanwhile_is_left_to_the_other(site: ByHand, 
 
 
 class Slow:
-    """An outbox in which the first look at a job gives another thread time to settle one."""
+    """An outbox in which the first look at the jobs gives another thread time to settle one."""
 
     def __init__(self, outbox: Outbox, go: threading.Event, done: threading.Event) -> None:
         self._outbox, self._go, self._done = outbox, go, done
@@ -280,8 +280,8 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._outbox, name)
 
-    def job(self, job_id: str) -> Job:
-        found = self._outbox.job(job_id)
+    def jobs(self, **filters: Any) -> list[Job]:
+        found = self._outbox.jobs(**filters)
         if not self._go.is_set():
             self._go.set()
             self._done.wait(1)
