@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 from service.engine import Engine, Restored
 from service.fhir import json
 from service.issues import Issue, Origin
-from service.mapping.identity import Identities
+from service.mapping.identity import Identities, keyed
 from service.sync import payload
 from service.sync.canonical import URN
 from service.sync.differences import differences
@@ -33,7 +32,7 @@ class Transfer:
 
     def __post_init__(self) -> None:
         spec = self.engine.mapping.spec
-        object.__setattr__(self, "deployment", _keyed(self.engine.key, b"deployment", size=8))
+        object.__setattr__(self, "deployment", keyed(self.engine.key, b"deployment", size=8).hexdigest())
         object.__setattr__(self, "mapping", f"{spec.url}|{spec.version}")
 
     @property
@@ -56,7 +55,8 @@ class Transfer:
         if made.bundle is None:
             return None, made.issues
         resources = {str(entry["fullUrl"]).removeprefix(URN): entry["resource"] for entry in made.bundle["entry"]}
-        source = _keyed(self.engine.key, b"record", _sorted(json.loads(text, file=file, limits=self.engine.limits)))
+        record = _sorted(json.loads(text, file=file, limits=self.engine.limits))
+        source = keyed(self.engine.key, b"record\0" + record).hexdigest()
         case = next(iter(resources))
         return Wanted(case, self.system, self.deployment, source, self.mapping, resources), made.issues
 
@@ -118,9 +118,3 @@ def _items(engine: Engine, text: bytes, file: str) -> dict[str, tuple[str, dict[
 def _difference(text: str, pointer: str, file: str) -> Issue:
     fix = "take the server's value into the case, or push the case"
     return Issue("warning", "conflict", "sync-difference", text, fix=fix, pointer=pointer or "/", source=Origin(file))
-
-
-def _keyed(key: bytes, *parts: bytes, size: int = 16) -> str:
-    """A digest that only this deployment can make. BLAKE2 takes 64 bytes of key; a longer one goes in by its digest."""
-    short = key if len(key) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(key).digest()
-    return hashlib.blake2b(b"\0".join(parts), key=short, digest_size=size).hexdigest()

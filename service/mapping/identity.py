@@ -21,9 +21,7 @@ class Identities:
     """The identities of one case under one deployment's key."""
 
     def __init__(self, key: bytes, case: str) -> None:
-        # BLAKE2 takes 64 bytes of key; a longer one goes in by its digest.
-        short = key if len(key) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(key).digest()
-        self._base = hashlib.blake2b(_text(case), key=short, digest_size=16)
+        self._base = keyed(key, _text(case))
 
     def of(self, section: str, above: str, values: Sequence[Any]) -> str:
         """The urn:uuid of an item: a keyed BLAKE2b (RFC 7693) of case, section, identity of the item above, and its key fields.
@@ -35,6 +33,13 @@ class Identities:
         digest.update(_text((section, above, values)))
         hexes = digest.hexdigest()
         return f"urn:uuid:{hexes[:8]}-{hexes[8:12]}-8{hexes[13:16]}-{_VARIANT[hexes[16]]}{hexes[17:20]}-{hexes[20:]}"
+
+
+def keyed(key: bytes, text: bytes, *, size: int = 16) -> hashlib.blake2b:
+    """A BLAKE2b of `size` bytes that only the holder of the key can make. It takes 64 bytes of key; a longer one goes in by its
+    digest."""
+    short = key if len(key) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(key).digest()
+    return hashlib.blake2b(text, key=short, digest_size=size)
 
 
 def _text(value: Any) -> bytes:

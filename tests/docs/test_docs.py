@@ -23,7 +23,8 @@ from tests.conftest import ROOT
 DOCS = ROOT / "docs"
 LANGUAGE = (DOCS / "mapping-language.md").read_text(encoding="utf-8")
 MOMENTS = (DOCS / "moments.md").read_text(encoding="utf-8")
-OWN = [DOCS / "mapping-language.md", DOCS / "moments.md", DOCS / "architecture.md", *sorted((DOCS / "decisions").glob("*.md"))]
+NAMES = ("mapping-language", "moments", "architecture", "sync", "fault-matrix")
+OWN = [*(DOCS / f"{name}.md" for name in NAMES), *sorted((DOCS / "decisions").glob("*.md"))]
 
 
 def blocks(text: str, language: str) -> list[str]:
