@@ -15,7 +15,8 @@ from service.cli.output import EXIT_CODES, FINDINGS, UNREADABLE, Report
 from service.cli.runs import Follow, told
 from service.cli.servers import connect, outbox, seconds, server_option, show_option
 from service.config import read_settings
-from service.errors import UnreadableInput
+from service.errors import ServerRefused, UnreadableInput
+from service.issues import Origin
 
 if TYPE_CHECKING:
     from service.sync.outbox import Outbox
@@ -47,14 +48,20 @@ def plan(
     """
     from service.fhir import json
     from service.sync.forms import of_case, of_plan
-    from service.sync.push import preview
+    from service.sync.push import is_of_the_server, preview
 
     settings, report = read_settings(), Report()
     transfer = _transfer(settings, mapping)
     plans: list[dict[str, Any]] = []
     with connect(settings, url) as server, outbox(settings) as box:
         for name, wanted in _converted(transfer, list(input_files(case)), report, lenient=lenient):
-            steps = preview(server, box, wanted, overwrite=overwrite)
+            try:
+                steps = preview(server, box, wanted, overwrite=overwrite)
+            except ServerRefused as error:
+                if is_of_the_server(error):
+                    raise
+                report.add(issue.at(source=Origin(name)) for issue in error.issues)
+                continue
             plans.append(of_case(name, wanted.case, steps, show_values=show_values))
             if any(step.action == "conflict" for step in steps):
                 report.code = max(report.code, FINDINGS)

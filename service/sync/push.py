@@ -91,7 +91,7 @@ class Pusher:
         except ServerUnavailable as error:
             return self._put_off(run, error)
         except ServerRefused as error:
-            if not _is_of_the_server(error):
+            if not is_of_the_server(error):
                 return self._settle(run, State.DEAD, error)
             self._park(run, self._backoff(run.job.attempts), error, free=True)
             raise
@@ -251,7 +251,8 @@ def _types(wanted: Wanted) -> list[str]:
     return sorted({str(one["resourceType"]) for one in wanted.resources.values()} | {"Provenance"})
 
 
-def _is_of_the_server(error: ServerRefused) -> bool:
+def is_of_the_server(error: ServerRefused) -> bool:
+    """Whether a refusal is about who we are or where we ask, so that every case would meet it."""
     return error.status in _OF_THE_SERVER or error.issues[0].rule in _RULES_OF_THE_SERVER
 
 

@@ -208,3 +208,13 @@ def test_what_is_no_plan(text: str, code: int, case: Path, memory: Server, tmp_p
     (tmp_path / "plan.json").write_text(text)
     assert to("push", case, "--plan", tmp_path / "plan.json").exit_code == code
     assert memory.all() == []
+
+
+def test_a_case_that_the_server_holds_twice_does_not_hide_the_others(two: list[Path], memory: Server) -> None:
+    to("push", *two)
+    twin = memory.all("Patient")[0]
+    memory.add({name: value for name, value in twin.items() if name != "id"})
+    result = to("plan", *two)
+    assert result.exit_code == 1
+    assert "sync-duplicates" in result.stderr
+    assert result.stdout.count("unchanged 5") == 1
