@@ -15,7 +15,7 @@ from service.sync.push import Patience, Pusher
 from service.sync.server import FhirServer
 
 # How often, in seconds, to look for jobs that others may have left or finished: of a service, and of a run that is awaited.
-_LOOK_AGAIN, _LOOK_SOON = 0.5, 0.1
+_LOOK_AGAIN, _LOOK_SOON = 0.5, 0.125
 # How long, in seconds, a service leaves a server alone that would refuse every job, and an outbox that failed.
 _REFUSED_FOR = 300.0
 _FAILED_FOR = 5.0
