@@ -39,17 +39,23 @@ def chunks(names: Sequence[str], references: Mapping[str, Collection[str]], most
     return parts
 
 
+def named_limit(refusal: ServerRefused) -> int | None:
+    """The number of entries that a refusal names as its limit."""
+    issues = (refusal.outcome or {}).get("issue")
+    words = [str(one.get("diagnostics", "")) for one in issues if isinstance(one, dict)] if isinstance(issues, list) else []
+    said = _NAMED.search(" ".join(words))
+    return int(said[1]) if said else None
+
+
 def after_refusal(refusal: ServerRefused, sent: int) -> int | None:
     """How many entries to try next where a server refused `sent` of them: as many as it names, else half.
 
     None where it was not their number that it refused.
     """
-    issues = (refusal.outcome or {}).get("issue")
-    words = [str(one.get("diagnostics", "")) for one in issues if isinstance(one, dict)] if isinstance(issues, list) else []
-    said = _NAMED.search(" ".join(words))
-    if refusal.status != 413 and said is None:
+    named = named_limit(refusal)
+    if refusal.status != 413 and named is None:
         return None
-    return int(said[1]) if said and int(said[1]) < sent else sent // 2
+    return named if named is not None and named < sent else sent // 2
 
 
 def circles(names: Sequence[str], references: Mapping[str, Collection[str]]) -> Iterator[list[str]]:

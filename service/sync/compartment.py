@@ -55,7 +55,13 @@ def duplicates(count: int, resource_type: str) -> ServerRefused:
 
 def read_compartment(server: FhirServer, patient: Resource, system: str, types: Sequence[str], *, whole: bool) -> list[Held]:
     """The Patient and all that refers to it. `types` are those to search for where the server cannot give all (`whole`)."""
-    raw = list(_everything(server, patient) if whole else _searched(server, patient, types))
+    try:
+        raw = list(_everything(server, patient) if whole else _searched(server, patient, types))
+    except ServerRefused as error:
+        # It was there when the server was asked what it can do.
+        if not whole or error.status not in (404, 405, 501):
+            raise
+        raw = list(_searched(server, patient, types))
     return held(raw, system, server.base)
 
 

@@ -15,6 +15,7 @@ Action = Literal["create", "update", "retire", "unchanged", "conflict"]
 ACTIONS: tuple[Action, ...] = ("create", "update", "retire", "unchanged", "conflict")
 
 EDITED = "someone else has changed it on the server since the last push"
+RETYPED = "the mapping set writes this fact as another type of resource now: take it out of the case, push, and bring it back"
 DELETED = "someone else has deleted it on the server"
 FOREIGN = "it is on the server with other content, and this outbox did not write it there"
 
@@ -102,6 +103,8 @@ def _step(identity: str, resource: Resource, known: Known | None, overwrite: boo
         place = (known.resource_id, known.version)
         return Step(action, identity, resource_type, *place, digest=digest, reason=reason, changes=found)
 
+    if known.resource_type != resource_type:
+        return step("conflict", RETYPED)
     if known.gone:
         return (
             Step("create", identity, resource_type, digest=digest, reason=DELETED) if overwrite else step("conflict", DELETED)

@@ -80,14 +80,15 @@ def of_deployment(server: FhirServer, deployment: str) -> Iterator[Resource]:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where an incremental pull has come to: the latest change that it saw, and each version seen shortly before it, for a
-    server may still write what is dated earlier. All in the server's own time."""
+    """Where an incremental pull has come to: the latest change that it saw of each type, for the types are searched one after
+    another; and each version seen shortly before it, for a server may still write what is dated earlier. All in the server's
+    own time."""
 
-    latest: str = ""
+    latest: Mapping[str, str] = field(default_factory=dict)
     seen: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"latest": self.latest, "seen": dict(self.seen)}
+        return {"latest": dict(self.latest), "seen": dict(self.seen)}
 
 
 def changed(server: FhirServer, deployment: str, types: Sequence[str], mark: Mark) -> tuple[list[Resource], Mark]:
@@ -95,13 +96,14 @@ def changed(server: FhirServer, deployment: str, types: Sequence[str], mark: Mar
 
     What others add to a patient without our tag, and what is deleted, only a whole pull finds.
     """
-    criteria = [("_tag", token(DEPLOYMENT, deployment))]
-    if mark.latest:
-        criteria.append(("_lastUpdated", f"ge{_back(mark.latest)}"))
-    versions: dict[str, tuple[str, str]] = {}
+    latest, seen = dict(mark.latest), dict[str, str]()
     patients: dict[str, Resource] = {}
     whose: set[str] = set()
     for resource_type in sorted({"Patient", *types}):
+        criteria = [("_tag", token(DEPLOYMENT, deployment))]
+        if since := _back(mark.latest.get(resource_type, "")):
+            criteria.append(("_lastUpdated", f"ge{since}"))
+        versions: dict[str, tuple[str, str]] = {}
         for one in find(server, resource_type, criteria):
             name, meta = reference_to(one), one.get("meta", {})
             versions[name] = (str(meta.get("versionId", "")), str(meta.get("lastUpdated", "")))
@@ -109,10 +111,11 @@ def changed(server: FhirServer, deployment: str, types: Sequence[str], mark: Mar
                 patients[name] = one
             if mark.seen.get(name) != versions[name][0]:
                 whose.add(name if resource_type == "Patient" else _patient_of(one, server.base))
-    latest = max([mark.latest, *(updated for _version, updated in versions.values())], key=instant)
-    recent = {name: version for name, (version, updated) in versions.items() if instant(updated) >= instant(_back(latest))}
+        last = max([mark.latest.get(resource_type, ""), *(updated for _version, updated in versions.values())], key=instant)
+        latest |= {resource_type: last} if last else {}
+        seen |= {name: version for name, (version, updated) in versions.items() if instant(updated) >= instant(_back(last))}
     found = (patients.get(name) or server.read("Patient", name.partition("/")[2]) for name in sorted(whose - {""}))
-    return [one for one in found if one is not None], Mark(latest, recent)
+    return [one for one in found if one is not None], Mark(latest, seen)
 
 
 def _patient_of(resource: Resource, base: str) -> str:

@@ -23,7 +23,7 @@ from service.sync.known import is_as_left, look_for, of_ledger, read, to_ledger
 from service.sync.outbox import Entry, Job, LeaseLost, Outbox, State, Worker
 from service.sync.places import shown
 from service.sync.plan import ACTIONS, Known, Step, Wanted, changes_of, decide
-from service.sync.server import FhirServer
+from service.sync.server import FhirServer, Resource
 from service.sync.waiting import backoff
 from service.sync.write import answers, judge, silent, transaction
 
@@ -31,8 +31,9 @@ from service.sync.write import answers, judge, silent, transaction
 ROUNDS: Final = 6
 # Under which name the outbox remembers how many entries a server takes.
 LIMIT: Final = "most-entries"
+# Refusals that may be about this case, or about what we may do at all: tried again for a while, but nobody waits for it.
+_MAY_PASS: Final = (403, 404, 405)
 # Refusals that concern who we are or where we ask, and so every case alike.
-_OF_THE_SERVER: Final = (401, 403, 404, 405)
 _RULES_OF_THE_SERVER: Final = ("sync-unfit", "sync-tls", "sync-token", "sync-redirect", "sync-address")
 
 
@@ -54,7 +55,7 @@ class _Run:
     known: dict[str, Known]
     wanted: Wanted = field(init=False)
     seen: bool = False
-    sending: bool = False
+    submitted: bool = False
     done: dict[str, Step] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
 
@@ -83,24 +84,35 @@ class Pusher:
         the outbox fails, and LeaseLost where another worker has taken the job: then it is tried again without us.
         """
         run = _Run(job, of_ledger(self._outbox.ledger(job.target, job.case)))
+        # What an earlier attempt found altered is altered still.
+        run.issues += [Issue(**one) for one in (job.report or {}).get("altered", ())]
         try:
             assert job.payload is not None, "a job that was purged is not claimed"
             run.wanted = payload.load(job.payload)
-            able = usable(self._server, self._outbox, _types(run.wanted), now=self._now())
+            able = self._usable(run.wanted)
             job = self._push(run, whole=able.everything)
         except ServerUnavailable as error:
             return self._put_off(run, error)
         except ServerRefused as error:
-            if not is_of_the_server(error):
-                return self._settle(run, State.DEAD, error)
-            self._park(run, self._backoff(run.job.attempts), error, free=True)
-            raise
+            if is_of_the_server(error):
+                self._park(run, self._backoff(run.job.attempts), error, free=True)
+                raise
+            if error.status in _MAY_PASS and run.job.attempts < self._patience.attempts:
+                return self._park(run, self._backoff(run.job.attempts), error, free=False)
+            return self._settle(run, State.DEAD, error)
         except (CasebridgeError, LeaseLost):
             raise  # the outbox's own trouble, which is no fault of the case
         except Exception as error:  # noqa: BLE001  a fault of ours in one case must not stop the others
             return self._settle(run, State.DEAD, _internal(error))
         self._failures = 0
         return job
+
+    def _usable(self, wanted: Wanted) -> Abilities:
+        try:
+            return usable(self._server, self._outbox, _types(wanted), now=self._now())
+        except ServerRefused as error:
+            # Whatever it is, it was not about this case.
+            raise ServerRefused([error.issues[0].at(rule="sync-unfit"), *error.issues[1:]], status=error.status) from None
 
     # --- the loop -------------------------------------------------------------------------------------------------------
 
@@ -109,7 +121,7 @@ class Pusher:
             self._read(run, whole=whole)
         for round_ in range(ROUNDS):
             steps = decide(run.wanted, run.known, overwrite=run.job.overwrite)
-            if stopped := _stop(run.job, steps):
+            if stopped := _stop(run, steps):
                 return self._settle(run, State.CONFLICT, stopped, steps)
             todo = list(changes_of(steps))
             if not todo and (run.seen or is_as_left(self._server, run.wanted, run.known)):
@@ -136,7 +148,7 @@ class Pusher:
     def _write(self, run: _Run, steps: Sequence[Step]) -> None:
         """All steps, in as many transactions as the server's limit makes necessary."""
         by_name = {step.identity: step for step in steps}
-        most = self._most_entries(run)
+        most = told = self._most_entries(run)
         while by_name:
             try:
                 for part in self._parts(run, list(by_name), most - 1):
@@ -146,7 +158,10 @@ class Pusher:
             except Inseparable as error:
                 raise _too_large(error.size, most) from None
             except ServerRefused as refusal:
-                most = self._learn_limit(run, refusal, min(most, len(by_name) + 1))
+                most = _fewer(refusal, min(most, len(by_name) + 1))
+        # Only now is it known that their number was what the server minded.
+        if most < told:
+            self._outbox.remember(run.job.target, LIMIT, str(most))
 
     def _parts(self, run: _Run, names: list[str], most: int) -> list[list[str]]:
         if len(names) <= most:
@@ -157,13 +172,11 @@ class Pusher:
         job = run.job
         if not self._outbox.extend(job, self._worker, self._now()):
             raise LeaseLost
-        run.sending = True
-        reply = self._server.submit(transaction(run.wanted, steps, run.known, job.created, self._server.base))
-        held, failed = answers(reply, run.wanted.system)
-        if missing := silent(held, steps, run.known):
-            held |= look_for(self._server, run.wanted.system, missing)
-        written = judge(held, run.wanted, steps, run.known, self._server.base)
-        run.sending, run.seen = False, True
+        said = answers(self._submit(run, steps), run.wanted.system)
+        if missing := silent(said.held, steps, run.known):
+            said.held.update(look_for(self._server, run.wanted.system, missing))
+        written = judge(said, run.wanted, steps, run.known, self._server.base)
+        run.seen = True
         run.known |= written.known
         run.issues += written.issues
         for step in steps:
@@ -171,22 +184,24 @@ class Pusher:
                 run.done[step.identity] = step
         deleted = [step.identity for step in steps if step.action == "retire" and run.known[step.identity].gone]
         self._outbox.record(job, self._worker, self._rows(run), deleted)
-        if failed:
-            raise ServerRefused(failed, status=422)
+        if said.failed:
+            raise ServerRefused(said.failed, status=422)
+        if any(step.action == "create" and step.identity not in written.known for step in steps):
+            raise _lost_identity()
+
+    def _submit(self, run: _Run, steps: Sequence[Step]) -> Resource:
+        bundle = transaction(run.wanted, steps, run.known, run.job.created, self._server.base)
+        try:
+            reply = self._server.submit(bundle)
+        except ServerUnavailable as error:
+            run.submitted |= error.sent
+            raise
+        run.submitted = True
+        return reply
 
     def _most_entries(self, run: _Run) -> int:
         remembered = self._outbox.recall(run.job.target, LIMIT)
         return min(int(remembered), self._patience.entries) if remembered else self._patience.entries
-
-    def _learn_limit(self, run: _Run, refusal: ServerRefused, sent: int) -> int:
-        """How many entries to send after this refusal. Raises it where it is about something else, or where one is too many."""
-        most = after_refusal(refusal, sent)
-        if most is None:
-            raise refusal
-        if most < 2:
-            raise _too_large(1, most)
-        self._outbox.remember(run.job.target, LIMIT, str(most))
-        return most
 
     # --- the end of an attempt --------------------------------------------------------------------------------------------
 
@@ -213,7 +228,8 @@ class Pusher:
             asked = max(error.retry_after or 0.0, self._backoff(self._failures))
             until = self._now() + min(asked, self._patience.longest)
             self._outbox.hold(run.job.target, until, error.issues[0].rule)
-            return self._park(run, until - self._now(), error, free=True)
+            # Behind the others, which may not have been the reason.
+            return self._park(run, until - self._now() + self._backoff(self._failures), error, free=True)
         if run.job.attempts >= self._patience.attempts:
             return self._settle(run, State.DEAD, error, reason="sync-unavailable")
         return self._park(run, self._backoff(run.job.attempts), error, free=False)
@@ -223,8 +239,8 @@ class Pusher:
             run.job,
             self._worker,
             next_try=self._now() + seconds,
-            # An older doubt stays, too, until the server was read.
-            unknown=(run.sending and isinstance(error, ServerUnavailable) and error.sent) or (run.job.resumed and not run.seen),
+            # Part of the case may be written; and an older doubt stays until the server was read.
+            unknown=run.submitted or (run.job.resumed and not run.seen),
             reason=error.issues[0].rule,
             report=_report(run, (), error),
             free=free,
@@ -253,16 +269,18 @@ def _types(wanted: Wanted) -> list[str]:
 
 def is_of_the_server(error: ServerRefused) -> bool:
     """Whether a refusal is about who we are or where we ask, so that every case would meet it."""
-    return error.status in _OF_THE_SERVER or error.issues[0].rule in _RULES_OF_THE_SERVER
+    return error.status == 401 or error.issues[0].rule in _RULES_OF_THE_SERVER
 
 
-def _stop(job: Job, steps: Sequence[Step]) -> ServerRefused | None:
+def _stop(run: _Run, steps: Sequence[Step]) -> ServerRefused | None:
     """Why nothing of this may be written: someone else's work would be lost, or it is not what was approved."""
     if any(step.action == "conflict" for step in steps):
-        text = "someone else has changed resources that this case changes too; nothing was written"
+        written = "part of the case is written" if run.submitted or run.job.resumed else "nothing was written"
+        text = f"someone else has changed resources that this case changes too; {written}"
         fix = "look at what they changed (casebridge plan), then push with --overwrite, or take their change into the case"
         return ServerRefused([Issue("error", "conflict", "sync-conflict", text, fix=fix)], status=409)
-    if job.plan is not None and not {step.key for step in changes_of(steps)} <= set(job.plan.split("\n")):
+    plan = run.job.plan
+    if plan is not None and not {step.key for step in changes_of(steps)} <= set(plan.split("\n")):
         text, fix = "the plan is stale: the case or the server has changed since it was made", "plan again"
         return ServerRefused([Issue("error", "conflict", "sync-plan-stale", text, fix=fix)], status=409)
     return None
@@ -272,6 +290,23 @@ def _internal(error: Exception) -> CasebridgeError:
     # The type and no more: a message might hold a value of the case.
     text, fix = f"Casebridge failed on this case: {type(error).__name__}", "report it; the other cases are not affected"
     return CasebridgeError([Issue("error", "exception", "sync-internal", text, fix=fix)])
+
+
+def _fewer(refusal: ServerRefused, sent: int) -> int:
+    """How many entries to send after this refusal. Raises it where it is about something else, or where one is too many."""
+    most = after_refusal(refusal, sent)
+    if most is None:
+        raise refusal
+    if most < 2:
+        raise _too_large(1, most)
+    return most
+
+
+def _lost_identity() -> ServerRefused:
+    """To create it again would make copies without end."""
+    text = "the server has stored a resource and cannot find it by its identifier"
+    fix = "have it keep and index identifiers (casebridge sync doctor --probe); delete what this push has left there"
+    return ServerRefused([Issue("error", "not-found", "sync-identity-lost", text, fix=fix)], status=422)
 
 
 def _too_large(size: int, most: int) -> ServerRefused:
@@ -285,21 +320,38 @@ def _report(run: _Run, steps: Sequence[Step], error: CasebridgeError | None) -> 
     counts = {action: sum(step.action == action for step in final.values()) for action in ACTIONS}
     issues = [*(error.issues if error else ()), *run.issues]
     issues += [_note(step) for step in steps if step.action == "unchanged" and step.reason]
+    issues += [_otherwise(step) for step in steps if step.identity not in run.done and _is_altered(step, run.known)]
     report: dict[str, Any] = {
         "counts": {action: count for action, count in counts.items() if count},
         "entries": [_entry(step, run.known.get(step.identity)) for step in final.values() if step.action != "unchanged"],
         "outcome": to_operation_outcome(issues),
         "ok": error is None and not has_errors(issues),
     }
+    if run.issues:
+        report["altered"] = [{name: getattr(one, name) for name in _ISSUE} for one in run.issues]
     if isinstance(error, ServerRefused) and error.outcome:
         report["server"] = error.outcome
     return report
+
+
+_ISSUE: Final = ("severity", "code", "rule", "text", "fix", "expression")
 
 
 def _note(step: Step) -> Issue:
     fix = "push with --overwrite to bring it back to what the case says"
     place = f"{step.resource_type}/{step.resource_id}"
     return Issue("warning", "conflict", "sync-foreign-edit", step.reason, fix=fix, expression=place)
+
+
+def _is_altered(step: Step, known: dict[str, Known]) -> bool:
+    one = known.get(step.identity)
+    return step.action == "unchanged" and not step.reason and one is not None and one.wanted != one.stored
+
+
+def _otherwise(step: Step) -> Issue:
+    text, fix = "the server holds this otherwise than it was sent, since an earlier push", "casebridge pull --compare shows how"
+    place = f"{step.resource_type}/{step.resource_id}"
+    return Issue("warning", "incomplete", "sync-altered", text, fix=fix, expression=place)
 
 
 def _entry(step: Step, known: Known | None) -> dict[str, Any]:

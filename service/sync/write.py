@@ -5,9 +5,10 @@ Sources: http://hl7.org/fhir/R4/http.html#transaction and, for the conditions, #
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from service.errors import ServerUnavailable
 from service.fhir.search import condition
@@ -19,6 +20,8 @@ from service.sync.plan import Known, Step, Wanted
 from service.sync.provenance import PUSH, is_ours, provenance, push_code
 from service.sync.retire import is_only_deleted, retired
 from service.sync.server import Resource
+
+_LOCATION: Final = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})/_history/([A-Za-z0-9\-.]{1,64})$")
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,31 @@ def _provenance(wanted: Wanted, steps: Sequence[Step], targets: Sequence[str], r
     return {"fullUrl": URN + name, "resource": resource, "request": request}
 
 
-def answers(reply: Resource, system: str) -> tuple[dict[str, Resource], list[Issue]]:
-    """The entries of a reply by the identity of the resource that they hold, and what failed.
+@dataclass(frozen=True)
+class Answers:
+    """A reply: its entries by the identity of the resource that they hold, the version of each Type/id that it names, and what
+    failed. Nothing is told by an entry's place: servers merge entries and leave some out."""
 
-    Never by their place: servers merge entries and leave some out. Raises ServerUnavailable where it answers no transaction.
-    """
+    held: dict[str, Resource]
+    versions: dict[str, str]
+    failed: list[Issue]
+
+
+def answers(reply: Resource, system: str) -> Answers:
+    """What a server says became of a transaction. Raises ServerUnavailable where it answers no transaction."""
     entries, kind = reply.get("entry"), str(reply.get("type"))
     if reply.get("resourceType") != "Bundle" or not kind.endswith("-response") or not isinstance(entries, list):
         text, fix = "the server did not answer the transaction with a Bundle of responses", "see whether this is a FHIR server"
         raise ServerUnavailable([Issue("error", "structure", "sync-reply", text, fix=fix)], sent=True)
-    return {identity: entry for entry in entries if (identity := _identity(entry, system))}, list(_failures(entries))
+    held = {identity: entry for entry in entries if (identity := _identity(entry, system))}
+    return Answers(held, dict(filter(None, map(_version, entries))), list(_failures(entries)))
+
+
+def _version(entry: Any) -> tuple[str, str] | None:
+    """Type/id and version, by the location of a response."""
+    response = entry.get("response") if isinstance(entry, dict) else None
+    found = _LOCATION.search(str(response.get("location", ""))) if isinstance(response, dict) else None
+    return (found[1], found[2]) if found else None
 
 
 def silent(held: Mapping[str, Resource], steps: Sequence[Step], known: Mapping[str, Known]) -> list[Step]:
@@ -98,10 +116,9 @@ def silent(held: Mapping[str, Resource], steps: Sequence[Step], known: Mapping[s
     return [step for step in steps if step.identity not in held and _remains(step, known)]
 
 
-def judge(
-    held: Mapping[str, Resource], wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], base: str
-) -> Written:
-    """What became of each resource, by the entries that answer for it."""
+def judge(said: Answers, wanted: Wanted, steps: Sequence[Step], known: Mapping[str, Known], base: str) -> Written:
+    """What became of each resource, by the entries that answer for it. A step of which nothing is known is left out."""
+    held = said.held
     names = {f"{one.resource_type}/{one.resource_id}": identity for identity, one in known.items() if not one.gone}
     names |= {reference_to(entry["resource"]): identity for identity, entry in held.items()}
     found: dict[str, Known] = {}
@@ -110,18 +127,35 @@ def judge(
     for step in steps:
         entry = held.get(step.identity)
         if not _remains(step, known):
-            found[step.identity] = replace(known[step.identity], gone=True, current=None)
-        elif entry is not None and not _is_undone(step, entry, known):
+            # Where something failed, nobody says that it was not this.
+            found |= {} if said.failed else {step.identity: replace(known[step.identity], gone=True, current=None)}
+        elif entry is not None and _is_ours(step, entry, wanted, known, names, said, base):
             found[step.identity], more = _stored(step, entry, wanted, known, names, base)
             issues += more
             created.update([step.identity] if _status(entry) == 201 and step.action == "create" else [])
     return Written(found, frozenset(created), issues)
 
 
-def _is_undone(step: Step, entry: Resource, known: Mapping[str, Known]) -> bool:
-    """Whether a resource that had to be looked for is still in the version that should have been replaced."""
-    version = entry["resource"].get("meta", {}).get("versionId")
-    return step.action != "create" and "response" not in entry and version == known[step.identity].version
+def _is_ours(
+    step: Step,
+    entry: Resource,
+    wanted: Wanted,
+    known: Mapping[str, Known],
+    names: Mapping[str, str],
+    said: Answers,
+    base: str,
+) -> bool:
+    """Whether the entry shows what our request has made.
+
+    One that had to be looked for may be older, or someone's edit since: it is ours if the reply named its version, or it says
+    what we sent.
+    """
+    if "response" in entry or step.action == "create":
+        return True
+    raw = entry["resource"]
+    sent = _taken_back(known[step.identity]) if step.action == "retire" else wanted.resources[step.identity]
+    is_as_sent = sent is not None and digest_of_wire(raw, names, base) == digest_of(sent)
+    return is_as_sent or said.versions.get(reference_to(raw)) == raw.get("meta", {}).get("versionId", "")
 
 
 def _stored(

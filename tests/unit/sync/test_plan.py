@@ -77,7 +77,7 @@ NO_LONGER_OF_THE_CASE: dict[str, tuple[Known, tuple[str, str] | None, tuple[str,
 def step(one: Known | None, *, overwrite: bool, is_wanted: bool = True) -> Step | None:
     """The one step about the fact `a`; None where there is none."""
     wanted = case(*([WANTED] if is_wanted else []))
-    there = {PATIENT: known(wanted.resources[PATIENT])} | ({"a": one} if one else {})
+    there = {PATIENT: replace(known(wanted.resources[PATIENT]), resource_type="Patient")} | ({"a": one} if one else {})
     steps = {step.identity: step for step in decide(wanted, there, overwrite=overwrite)}
     assert steps.pop(PATIENT).action == "unchanged"
     return steps.get("a")

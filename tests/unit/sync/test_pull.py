@@ -212,7 +212,7 @@ def test_the_first_pull_brings_all_and_the_next_what_has_changed(memory: Dated, 
 def test_a_change_in_the_very_millisecond_of_the_mark_is_not_missed(memory: Dated, puller: Puller) -> None:
     first, second = person(memory), person(memory)
     assert puller.next() == [first, second]
-    assert puller.mark.latest == memory.read("Patient", first)["meta"]["lastUpdated"]
+    assert puller.mark.latest["Patient"] == memory.read("Patient", first)["meta"]["lastUpdated"]
     memory.edit("Observation", finding_of(memory, second), lambda found: found.update(status="amended"))
     third = person(memory)
     assert puller.next() == [second, third]
@@ -323,6 +323,6 @@ def test_the_mark_holds_no_more_than_the_overlap(memory: Dated, puller: Puller) 
 def test_a_servers_own_way_of_writing_instants_is_understood(memory: Dated, instant: str) -> None:
     memory.now = datetime(2026, 5, 7, 10, 4, tzinfo=UTC)
     first = person(memory)
-    found, mark = changed(memory, "here", TYPES, Mark(instant))
+    found, mark = changed(memory, "here", TYPES, Mark(dict.fromkeys(["Patient", *TYPES], instant)))
     assert ids(found) == [first]
-    assert mark.latest == memory.read("Patient", first)["meta"]["lastUpdated"]
+    assert mark.latest["Patient"] == memory.read("Patient", first)["meta"]["lastUpdated"]

@@ -188,8 +188,9 @@ def test_it_stays_for_what_falls_due_soon_and_leaves_what_falls_due_late(site: B
     job = site.accept(wanted("a", 1))
     drain(site, wait=29).work()
     waiting = site.outbox.job(job.id)
-    assert (waiting.state, waiting.attempts, site.clock()) == (State.QUEUED, 0, waiting.next_try - 30)
-    drain(site, wait=31).work()
+    assert (waiting.state, waiting.attempts) == (State.QUEUED, 0)
+    assert waiting.next_try - site.clock() >= 30
+    drain(site, wait=60).work()
     assert site.outbox.job(job.id).state is State.CONFIRMED
     assert site.clock() >= waiting.next_try
 

@@ -13,7 +13,7 @@ from service.sync.canonical import URN, digest_of, to_wire
 from service.sync.plan import Known, Step
 from service.sync.retire import is_retired, retired
 from service.sync.server import Resource
-from service.sync.write import altered, answers, judge, silent, transaction
+from service.sync.write import Answers, altered, answers, judge, silent, transaction
 from tests.support.by_hand import PATIENT, SYSTEM, case, fact, patient
 
 BASE = "https://fhir.example.org/r4"
@@ -90,8 +90,11 @@ def test_what_is_no_answer_to_a_transaction_leaves_its_outcome_unknown(odd: Reso
 
 
 def test_answers_are_known_by_identity_and_not_by_place() -> None:
-    held, issues = answers(reply(entry("b", "8", "200 OK"), entry("a", "11")), SYSTEM)
-    assert ({identity: one["resource"]["id"] for identity, one in held.items()}, issues) == ({"b": "8", "a": "11"}, [])
+    said = answers(reply(entry("b", "8", "200 OK"), entry("a", "11")), SYSTEM)
+    assert ({identity: one["resource"]["id"] for identity, one in said.held.items()}, said.failed) == (
+        {"b": "8", "a": "11"},
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,15 +112,15 @@ def test_answers_are_known_by_identity_and_not_by_place() -> None:
     ids=str,
 )
 def test_an_entry_that_says_nothing_good_is_told_with_its_place(odd: Any) -> None:
-    held, issues = answers(reply(entry("a", "11"), odd, kind="batch-response"), SYSTEM)
+    said = answers(reply(entry("a", "11"), odd, kind="batch-response"), SYSTEM)
     good = isinstance(odd, dict) and odd.get("response") == {"status": 201}
-    assert list(held) == ["a"]
-    assert [(issue.rule, issue.expression) for issue in issues] == ([] if good else [("sync-entry", "Bundle.entry[1]")])
+    assert list(said.held) == ["a"]
+    assert [(issue.rule, issue.expression) for issue in said.failed] == ([] if good else [("sync-entry", "Bundle.entry[1]")])
 
 
 def test_the_steps_of_which_an_answer_says_nothing() -> None:
-    held, _issues = answers(reply(entry("a", "11")), SYSTEM)
-    assert silent(held, [CREATE, UPDATE, RETIRE, DELETE], KNOWN) == [UPDATE, RETIRE]
+    said = answers(reply(entry("a", "11")), SYSTEM)
+    assert silent(said.held, [CREATE, UPDATE, RETIRE, DELETE], KNOWN) == [UPDATE, RETIRE]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +134,8 @@ def test_the_steps_of_which_an_answer_says_nothing() -> None:
 )
 def test_what_an_answer_to_a_create_proves(status: str, resource: Resource | None, is_created: bool, is_edited: bool) -> None:
     step = Step("create", "a", "Observation", digest=digest_of(WANTED.resources["a"]))
-    held, _issues = answers(reply(entry("a", "11", status, resource)), SYSTEM)
-    written = judge(held, WANTED, [step], KNOWN, BASE)
+    said = answers(reply(entry("a", "11", status, resource)), SYSTEM)
+    written = judge(said, WANTED, [step], KNOWN, BASE)
     one = written.known["a"]
     assert (one.resource_id, one.version, one.is_edited) == ("11", "4", is_edited)
     assert (one.wanted == step.digest) is not is_edited
@@ -156,7 +159,7 @@ def test_what_a_server_makes_of_what_it_takes_is_told_and_remembered(
 ) -> None:
     answer = entry("b", "8", "200 OK", fact("b", 2))
     change(answer["resource"])
-    written = judge({"b": answer}, WANTED, [UPDATE], KNOWN, BASE)
+    written = judge(Answers({"b": answer}, {}, []), WANTED, [UPDATE], KNOWN, BASE)
     assert [f"{one.severity} {one.rule} {one.expression}" for one in written.issues] == rules
     one = written.known["b"]
     assert one.wanted == digest_of(WANTED.resources["b"])
@@ -166,7 +169,7 @@ def test_what_a_server_makes_of_what_it_takes_is_told_and_remembered(
 
 def test_what_was_taken_back_or_deleted_is_known_as_such() -> None:
     made = retired(KNOWN["c"].current or {})
-    written = judge({"c": entry("c", "9", "200 OK", made)}, WANTED, [RETIRE, DELETE], KNOWN, BASE)
+    written = judge(Answers({"c": entry("c", "9", "200 OK", made)}, {}, []), WANTED, [RETIRE, DELETE], KNOWN, BASE)
     assert (written.known["c"].retired, written.known["c"].wanted) == (True, digest_of(made or {}))
     assert written.known["e"].gone
     assert written.issues == []
