@@ -58,7 +58,7 @@ class Transfer:
         record = _sorted(json.loads(text, file=file, limits=self.engine.limits))
         source = keyed(self.engine.key, b"record\0" + record).hexdigest()
         case = next(iter(resources))
-        return Wanted(case, self.system, self.deployment, source, self.mapping, resources), made.issues
+        return Wanted(case, self.system, self.deployment, source, self.mapping, resources, tuple(self.types)), made.issues
 
     def submission(
         self, wanted: Wanted, server: str, *, label: str = "", overwrite: bool = False, plan: str | None = None
@@ -97,7 +97,8 @@ def compared(engine: Engine, local: bytes, pulled: dict[str, Any], file: str) ->
                 yield _difference(f"{found.place} {_SAID[found.kind]}", pointer, file)
     for identity, (pointer, _item) in there.items():
         if identity not in here:
-            yield _difference("this item is on the server only", pointer, file)
+            # Its place is one in the case on the server: the local one may have another item there.
+            yield _difference("the server has an item here that the case has not", pointer.rpartition("/")[0], file)
 
 
 _SAID = {"added": "is on the server only", "removed": "is in the local case only", "changed": "differs on the server"}

@@ -91,7 +91,7 @@ class _Demo:
 
         send, base = self.transfer.submission, self.server.base
         jobs = self.box.accept("demo", [send(self.wanted(name), base, label=name, overwrite=overwrite) for name in self.cases])
-        Drain(self.box, lambda _target: self.server).work()
+        Drain(self.box, lambda _target: self.server, wait=0).work()
         return sum((Counter((self.box.job(job.id).report or {}).get("counts")) for job in jobs), Counter())
 
     def disagree(self) -> str:

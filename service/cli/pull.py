@@ -80,8 +80,11 @@ def pull(
         # What could not be written is to be pulled again.
         if mark is not None and sink.is_whole:
             marks.remember(box, server.base, transfer.deployment, mark)
+    if not sink.seen and not since_last and not as_json:
+        click.echo("the server holds no such case under this deployment's key (CASEBRIDGE_KEY)", err=True)
     for here in local.values():
-        issue = Issue("error", "not-found", "sync-not-there", "the server does not hold this case", fix="push it")
+        text, fix = "the server does not hold this case under this deployment's key", "check CASEBRIDGE_KEY, or push the case"
+        issue = Issue("error", "not-found", "sync-not-there", text, fix=fix)
         report.add([issue.at(source=Origin(here.file))])
     report.finish(f"{len(sink.written)} cases written" if output else "")
 
@@ -93,6 +96,7 @@ class _Sink:
     folder: Path | None
     quiet: bool
     written: set[str] = field(default_factory=set)
+    seen: int = 0
     is_whole: bool = True
 
     def __post_init__(self) -> None:
@@ -107,6 +111,7 @@ class _Sink:
         return f"patient-{pulled.patient}" if _ID.fullmatch(pulled.patient) else f"patient-{len(self.written) + 1}-without-id"
 
     def take(self, name: str, result: Mapping[str, Any] | None, report: Report) -> None:
+        self.seen += 1
         if result is None:
             self.is_whole = False
         elif name in self.written:
@@ -152,7 +157,7 @@ def _of_cases(server: FhirServer, transfer: Transfer, cases: tuple[str, ...], re
     for position, case in enumerate(cases, start=1):
         found = list(by_case(server, transfer.system, transfer.identity(case)))
         if not found:
-            text = f"the server holds no case of the {position}. --case under this deployment's key"
+            text = f"the server holds no case with the id given as --case (no. {position}) under this deployment's key"
             report.add([Issue("error", "not-found", "sync-not-there", text, fix="check its id and CASEBRIDGE_KEY, or push it")])
         yield from found
 

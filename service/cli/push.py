@@ -16,7 +16,7 @@ from service.cli.runs import Follow, told
 from service.cli.servers import connect, outbox, seconds, server_option, show_option
 from service.config import read_settings
 from service.errors import ServerRefused, UnreadableInput
-from service.issues import Origin
+from service.issues import Issue, Origin
 
 if TYPE_CHECKING:
     from service.sync.outbox import Outbox
@@ -118,6 +118,7 @@ def _transfer(settings: Any, mapping: str) -> Transfer:
 
 def _converted(transfer: Transfer, inputs: Inputs, report: Report, *, lenient: bool) -> Iterator[tuple[str, Wanted]]:
     """Each case that can be converted, under the name of its file; what cannot is reported, and the others go on."""
+    seen: dict[str, str] = {}
     for name, path in inputs:
         try:
             wanted, issues = transfer.wanted(read_input(path), file=name, lenient=lenient)
@@ -125,8 +126,13 @@ def _converted(transfer: Transfer, inputs: Inputs, report: Report, *, lenient: b
             report.add(error.issues, UNREADABLE)
             continue
         report.add(issues)
-        if wanted is not None:
-            yield name, wanted
+        if wanted is None:
+            continue
+        if (first := seen.setdefault(wanted.case, name)) is not name:
+            text, fix = f"this is the same case as {first}, by its id; only that one is taken", "leave one of the two out"
+            report.add([Issue("error", "duplicate", "sync-same-case", text, fix=fix, source=Origin(name))])
+            continue
+        yield name, wanted
 
 
 def _accept(

@@ -40,7 +40,7 @@ def sync() -> None:
 def status(job: tuple[str, ...], all_: bool, json_: bool, show_values: bool) -> None:
     """Show the jobs that are not confirmed, or JOB with all that is known of it.
 
-    Exit code 1 where a job is dead or in conflict.
+    Exit code 1 where the newest job of a case is dead or in conflict.
     """
     from service.fhir import json
     from service.sync.forms import of_job
@@ -112,10 +112,22 @@ def retry(job: tuple[str, ...], dead: bool, overwrite: bool, workers: int, wait:
         _work(settings, box, queued, workers=workers, wait=seconds(wait), json_=json_)
 
 
+@sync.command(epilog="Example: casebridge sync cancel 3d7d5a48   " + EXIT_CODES)
+@click.argument("job", nargs=-1, required=True)
+def cancel(job: tuple[str, ...]) -> None:
+    """Take back queued JOBs, as those for a server whose address was wrong: they are never sent."""
+    with outbox(read_settings()) as box:
+        for one in job:
+            click.echo(f"cancelled job {box.cancel(one, time.time()).id[:8]}")
+
+
 @sync.command(epilog="Example: casebridge sync purge --older-than 720h   " + EXIT_CODES)
 @click.option("--older-than", default="0s", show_default=True, help="Only jobs that were settled so long ago: 90s, 5m, 2h.")
 def purge(older_than: str) -> None:
-    """Delete the patients' data from the outbox: what settled jobs carried. What was sent stays known by its digests."""
+    """Delete the patients' data from the outbox: what settled jobs carried. What was sent stays known by its digests.
+
+    Jobs that are dead or in conflict are settled too, and cannot be retried then.
+    """
     with outbox(read_settings()) as box:
         click.echo(f"purged {box.purge(before=time.time() - seconds(older_than))} jobs")
 

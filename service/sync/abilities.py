@@ -18,6 +18,8 @@ from service.sync.server import FhirServer, Resource
 if TYPE_CHECKING:
     from service.sync.outbox import Outbox
 
+# What a server may say of updates that do not look at the version: http://hl7.org/fhir/R4/valueset-versioning-policy.html
+_UNVERSIONED = ("no-version", "versioned")
 # How long a server's word is good, in seconds.
 _GOOD_FOR = 86_400
 
@@ -32,6 +34,7 @@ class Abilities:
     everything: bool
     types: frozenset[str]
     conditional_create: frozenset[str]
+    unversioned: frozenset[str]
 
     def to_text(self) -> str:
         return msgspec.json.encode(self, order="deterministic").decode()
@@ -55,6 +58,7 @@ def abilities(statement: Resource) -> Abilities:
         transaction="transaction" in interactions,
         everything="everything" in {one.get("name") for one in _objects(resources.get("Patient", {}), "operation")},
         types=frozenset(resources),
+        unversioned=frozenset(name for name, one in resources.items() if one.get("versioning") in _UNVERSIONED),
         conditional_create=frozenset(name for name, one in resources.items() if one.get("conditionalCreate") is True),
     )
 
@@ -68,6 +72,10 @@ def unfit(able: Abilities, types: Sequence[str]) -> Iterator[Issue]:
     lacking = [name for name in types if able.types and name not in able.types]
     if lacking:
         yield _unfit(f"the server does not take resources of type {', '.join(lacking)}", "have them enabled there")
+    unversioned = [name for name in types if name in able.unversioned]
+    if unversioned:
+        text = f"the server says that it ignores If-Match for {', '.join(unversioned)}: others' edits could be overwritten"
+        yield _unfit(text, "have version-aware updates enabled there")
     unconditional = [name for name in types if name in able.types and name not in able.conditional_create]
     if unconditional:
         text = f"the server does not create {', '.join(unconditional)} on a condition: a lost answer could leave two copies"

@@ -55,6 +55,7 @@ def read(server: FhirServer, wanted: Wanted, known: Mapping[str, Known], *, whol
     if patient is None:
         return _confirmed(known_of([], dict(known)), wanted)
     types = {str(one["resourceType"]) for one in wanted.resources.values()} | {one.resource_type for one in known.values()}
+    types |= set(wanted.types)
     found = read_compartment(server, patient, wanted.system, sorted(types), whole=whole)
     return _confirmed(known_of(found, dict(known)), wanted)
 

@@ -18,7 +18,7 @@ FORGOTTEN: Final = (404, 410)
 
 
 def resources(server: FhirServer, first: Callable[[], Resource], *, most_pages: int = 10_000) -> Iterator[Resource]:
-    """The resources of a search, which `first` runs, from all its pages: matched and included ones, each version once.
+    """The resources of a search, which `first` runs, from all its pages: matched and included ones, each once.
 
     Where the server has forgotten the search meanwhile, it runs again and gives what is still missing. Raises ServerRefused,
     with status 0 where the pages have no end; ServerUnavailable, also where a page is no searchset.
@@ -28,8 +28,9 @@ def resources(server: FhirServer, first: Callable[[], Resource], *, most_pages: 
     page, restarts = first(), 0
     for _ in range(most_pages):
         for resource in _found(page):
-            if (version := _version(resource)) not in given:
-                given.add(version)
+            name = (resource.get("resourceType"), resource.get("id"))
+            if name not in given:
+                given.add(name)
                 yield resource
         url = _next(page)
         if url is None:
@@ -63,10 +64,6 @@ def _found(page: Resource) -> Iterator[Resource]:
 def _next(page: Resource) -> str | None:
     urls = [link.get("url") for link in page.get("link", ()) if link.get("relation") == "next"]
     return urls[0] if urls else None
-
-
-def _version(resource: Resource) -> tuple[Any, ...]:
-    return resource.get("resourceType"), resource.get("id"), resource.get("meta", {}).get("versionId")
 
 
 def _endless(text: str) -> ServerRefused:

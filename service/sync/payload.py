@@ -19,6 +19,7 @@ def dump(wanted: Wanted) -> bytes:
             "source": wanted.source,
             "mapping": wanted.mapping,
             "resources": dict(wanted.resources),
+            "types": list(wanted.types),
         }
     )
 
@@ -27,7 +28,7 @@ def load(text: bytes) -> Wanted:
     """What `dump` wrote."""
     # A case was within the limits of the door when it came in; its resources are more than it was.
     held: Any = json.loads(text, limits=json.Limits(max_bytes=max(len(text), 1)))
-    return Wanted(**held)
+    return Wanted(**(held | {"types": tuple(held["types"])}))
 
 
 def digest(text: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,7 +25,8 @@ class Wanted:
     """A converted case: its resources in canonical form, by identity and in order.
 
     `case` is the identity of its Patient, `system` that of all identities, `deployment` the code of this deployment's tag;
-    `source` a keyed digest of the record and `mapping` the canonical URL and version of the set that it was converted with.
+    `source` is a keyed digest of the record, `mapping` the canonical URL and version of the set that it was converted with, and
+    `types` are all that this set can write: facts that have left the case may be of any of them.
     """
 
     case: str
@@ -34,6 +35,7 @@ class Wanted:
     source: str
     mapping: str
     resources: Mapping[str, Resource] = field(repr=False)
+    types: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

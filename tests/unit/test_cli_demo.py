@@ -126,7 +126,7 @@ def test_a_step_that_goes_wrong_is_the_last(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("installed")
 def test_what_breaks_it_off_leaves_nothing_behind_either(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
     def refuse(_server: MemoryServer, _bundle: Resource) -> Resource:
-        raise ServerRefused([Issue("error", "forbidden", "sync-refused", "it was refused")], status=403)
+        raise ServerRefused([Issue("error", "forbidden", "sync-refused", "it was refused")], status=401)
 
     monkeypatch.setattr(MemoryServer, "submit", refuse)
     result = demo()

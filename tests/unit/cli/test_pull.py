@@ -39,7 +39,7 @@ def test_a_case_that_is_not_there_is_told_by_its_place_and_not_by_its_id(two: li
     assert result.exit_code == 1
     assert lines(result) == [small("small-1")]
     assert "sync-not-there" in result.stderr
-    assert "the 2. --case" in result.stderr
+    assert "as --case (no. 2)" in result.stderr
     assert CANARY not in result.output
 
 

@@ -51,7 +51,7 @@ def box(tmp_path: Path) -> Iterator[Outbox]:
 def fit(**changes: Any) -> Abilities:
     types = frozenset(["Patient", "Observation"])
     plain = {"fhir_version": "4.0.1", "software": "x", "transaction": True, "everything": True}
-    return Abilities(**{**plain, "types": types, "conditional_create": types} | changes)
+    return Abilities(**{**plain, "types": types, "unversioned": frozenset(), "conditional_create": types} | changes)
 
 
 def test_a_good_statement(server: Claims) -> None:
@@ -142,3 +142,12 @@ def test_nobody_is_refused_by_an_old_word(server: Claims, box: Outbox) -> None:
 def test_what_another_version_remembered_is_asked_anew(server: Claims, box: Outbox, text: str) -> None:
     box.remember(server.base, "abilities", f"{NOW} {text}")
     assert usable(server, box, ["Patient"], now=NOW).transaction
+
+
+@pytest.mark.parametrize("said", ["no-version", "versioned"])
+def test_updates_that_do_not_look_at_the_version_are_no_place_for_a_push(server: Claims, said: str) -> None:
+    statement = server.capabilities()
+    for one in statement["rest"][0]["resource"]:
+        one["versioning"] = said if one["type"] == "Condition" else "versioned-update"
+    [issue] = unfit(abilities(statement), ["Patient", "Condition"])
+    assert "If-Match for Condition:" in issue.text
