@@ -326,7 +326,7 @@ def test_r27_a_change_that_is_dated_no_later_than_the_last_pull_is_not_missed(fa
         site.push(small())
         [patient] = [one["id"] for one in fake.memory.all("Patient")]
         found, mark = pulled(site, Mark())
-        assert (found, datetime.fromisoformat(mark.latest)) == ([patient], moment)
+        assert (found, datetime.fromisoformat(mark.latest["Patient"])) == ([patient], moment)
         moment -= before
         for observation in fake.memory.all("Observation"):
             fake.memory.edit("Observation", observation["id"], lambda one: one.update(status="amended"))
