@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import Result
 
 from service.cli.runs import Follow
+from service.fhir import json
 from service.sync.server import Resource
 from service.transfer import Transfer
 from tests.support.command import HERE, Server, Write, igg, lost, refused, run, to, told
@@ -186,3 +188,13 @@ def test_options_that_make_no_sense(wrong: tuple[str, str], case: Path, memory: 
 
 def test_a_folder_without_cases_is_an_error(tmp_path: Path, memory: Server) -> None:
     assert to("push", tmp_path).exit_code == 2
+
+
+def test_a_case_that_is_given_twice_is_told_and_taken_once(case: Path, write: Write, memory: Server) -> None:
+    copy = case.with_name("copy.json")
+    copy.write_bytes(json.dumps(small(change=igg(Decimal("40.10")))))
+    result = to("push", case, copy)
+    assert result.exit_code == 1
+    assert "sync-same-case: " in result.stderr
+    assert result.stdout.count("confirmed") == 1
+    assert str(memory.igg()["valueQuantity"]["value"]) == "38.80"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import ServerUnavailable
 from service.fhir import json
+from service.issues import Issue
 from tests.support.command import CANARY, HERE, Server, Write, igg, lost, refused, run, to, told
 from tests.support.deployment import small
 
@@ -158,3 +160,18 @@ def test_doctor_tells_its_verdicts_line_by_line(memory: Server) -> None:
     assert result.exit_code == 0
     assert all(": " in line for line in result.stdout.splitlines())
     assert told(run("sync", "doctor", "--server", HERE, "--json"))
+
+
+def test_a_job_for_a_wrong_address_can_be_taken_back(case: Path, memory: Server) -> None:
+
+    def unreachable() -> None:
+        raise ServerUnavailable([Issue("error", "transient", "sync-connect", "it cannot be reached")])
+
+    memory.fails = unreachable
+    to("push", case, "--wait", "0s")
+    memory.fails = lambda: None
+    [job] = json.loads(run("sync", "status", "--json").stdout_bytes)["jobs"]
+    assert run("sync", "cancel", job["id"][:8]).stdout == f"cancelled job {job['id'][:8]}\n"
+    assert run("sync", "resume").stderr == "there is nothing to do\n"
+    assert run("sync", "cancel", job["id"]).exit_code == 2
+    assert memory.all() == []
