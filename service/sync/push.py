@@ -86,15 +86,17 @@ class Pusher:
         run = _Run(job, of_ledger(self._outbox.ledger(job.target, job.case)))
         # What an earlier attempt found altered is altered still.
         run.issues += [Issue(**one) for one in (job.report or {}).get("altered", ())]
+        able = None
         try:
             assert job.payload is not None, "a job that was purged is not claimed"
             run.wanted = payload.load(job.payload)
-            able = self._usable(run.wanted)
+            able = usable(self._server, self._outbox, _types(run.wanted), now=self._now())
             job = self._push(run, whole=able.everything)
         except ServerUnavailable as error:
             return self._put_off(run, error)
         except ServerRefused as error:
-            if is_of_the_server(error):
+            # What is forbidden before this case was even named is about no case.
+            if is_of_the_server(error) or (able is None and error.status in _MAY_PASS):
                 self._park(run, self._backoff(run.job.attempts), error, free=True)
                 raise
             if error.status in _MAY_PASS and run.job.attempts < self._patience.attempts:
@@ -106,13 +108,6 @@ class Pusher:
             return self._settle(run, State.DEAD, _internal(error))
         self._failures = 0
         return job
-
-    def _usable(self, wanted: Wanted) -> Abilities:
-        try:
-            return usable(self._server, self._outbox, _types(wanted), now=self._now())
-        except ServerRefused as error:
-            # Whatever it is, it was not about this case.
-            raise ServerRefused([error.issues[0].at(rule="sync-unfit"), *error.issues[1:]], status=error.status) from None
 
     # --- the loop -------------------------------------------------------------------------------------------------------
 

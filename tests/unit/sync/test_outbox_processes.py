@@ -115,8 +115,9 @@ def test_four_processes_share_two_hundred_jobs_each_exactly_once(url: str) -> No
                     assert job.attempts == 1 and not job.resumed
                     taken.append(job.number)
                     outbox.settle(job, worker, State.CONFIRMED, now=11)
-            # One write of less than a pipe's block is never mixed with another's.
-            print(number, *taken, sep=" ")
+            # One write of less than a pipe's block is never mixed with another's; print would make several.
+            sys.stdout.write(" ".join(map(str, [number, *taken])) + "\\n")
+            sys.stdout.flush()
 
         together(4, work)
     """
