@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from service.sync.outbox import Entry, Submission, Worker, this_worker
+from service.errors import CasebridgeError
+from service.sync.outbox import Entry, Submission, Worker, default_url, this_worker
 
 ROOT = Path(__file__).parents[2]
 SERVER = "https://fhir.example.org/r4"
@@ -89,3 +91,17 @@ TOGETHER = """if True:
         for number in range(processes):
             os.wait()
 """
+
+
+def url_of(path: Path) -> str:
+    return default_url(path.parent)
+
+
+def all_of(error: BaseException) -> str:
+    """Everything that an error may show to anybody."""
+    return "".join(traceback.format_exception(error)) + repr(error) + repr(getattr(error, "issues", ""))
+
+
+def rule_of(error: CasebridgeError) -> str:
+    [issue] = error.issues
+    return issue.rule

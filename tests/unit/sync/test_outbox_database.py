@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +19,7 @@ from sqlalchemy.dialects import sqlite
 from service.errors import CasebridgeError
 from service.sync.outbox import State, Submission, connect, default_url, open_outbox, queries, this_worker
 from service.sync.outbox.tables import METADATA, REVISIONS, VERSION_TABLE
-from tests.support.outbox import DATABASES, ROOT, TOGETHER, database_url, entry, running, submission
+from tests.support.outbox import DATABASES, ROOT, TOGETHER, database_url, entry, rule_of, running, submission, url_of
 
 ME = this_worker()
 SECRET = "canary"
@@ -42,19 +41,6 @@ def engine(url: str) -> Iterator[Engine]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "outbox.db"
-
-
-def url_of(path: Path) -> str:
-    return default_url(path.parent)
-
-
-def all_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)) + repr(error) + repr(getattr(error, "issues", ""))
-
-
-def rule_of(error: CasebridgeError) -> str:
-    [issue] = error.issues
-    return issue.rule
 
 
 # Migrations

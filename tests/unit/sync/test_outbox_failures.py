@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +12,10 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from service.errors import CasebridgeError, OutboxFull, Usage
-from service.sync.outbox import State, default_url, open_outbox, this_worker
+from service.sync.outbox import State, open_outbox, this_worker
 from service.sync.outbox.connect import LOCKS, ORDER
 from tests.support import postgres
-from tests.support.outbox import DATABASES, database_url, running, said, submission
+from tests.support.outbox import DATABASES, all_of, database_url, rule_of, running, said, submission, url_of
 
 ME = this_worker()
 SECRET = "canary"
@@ -38,19 +37,6 @@ def engine(url: str) -> Iterator[Engine]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "outbox.db"
-
-
-def url_of(path: Path) -> str:
-    return default_url(path.parent)
-
-
-def all_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)) + repr(error) + repr(getattr(error, "issues", ""))
-
-
-def rule_of(error: CasebridgeError) -> str:
-    [issue] = error.issues
-    return issue.rule
 
 
 # Full and locked
